@@ -1,0 +1,1 @@
+"""Turnkeeper: a durable dispatch plane for long-running AI-agent sessions."""

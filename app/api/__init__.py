@@ -1,0 +1,1 @@
+"""The HTTP API: one blueprint per noun over the core."""

@@ -1,0 +1,61 @@
+"""Routes of the operator: tokens, login links, who is alive."""
+
+from flask import Blueprint, Response
+
+from app.api import models, views
+from app.api.operation import answer, operation, platform, token
+from app.core import doorbell, keys, tokens
+from app.core.clock import rfc3339
+
+blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+TAG = "admin"
+
+
+@blueprint.get("/tokens")
+@operation("admin", tag=TAG, reply=models.Tokens)
+def list_tokens() -> Response:
+    """Every token, by its first characters."""
+    return answer({"tokens": [views.token(item) for item in tokens.listing(platform())]})
+
+
+@blueprint.post("/tokens")
+@operation("admin", tag=TAG, body=models.NewToken, reply=models.MadeToken, status=201)
+def create_token(body: models.NewToken) -> Response:
+    """Make a token; this is the only time it is shown."""
+    text, made = tokens.create(
+        platform(), body.name, body.scopes, body.workspaces, body.expires_in_s
+    )
+    return answer(views.token(made) | {"token": text}, 201)
+
+
+@blueprint.delete("/tokens/<token_id>")
+@operation("admin", tag=TAG, reply=models.Ok)
+def revoke_token(token_id: str) -> Response:
+    """Revoke a token at once."""
+    tokens.revoke(platform(), token_id)
+    return answer({"status": "ok"})
+
+
+@blueprint.post("/login-links")
+@operation("read", tag=TAG, reply=models.LoginLink, status=201, is_anywhere=True)
+def create_login_link() -> Response:
+    """A link that opens the UI once, with the rights of this token; good for 15 minutes."""
+    return answer({"url": f"/login?code={tokens.login_code(platform(), token())}"}, 201)
+
+
+@blueprint.get("/liveness")
+@operation("admin", tag=TAG, reply=models.Liveness)
+def liveness() -> Response:
+    """When each control job last ran, how many dispatch slices run, how many workspaces wait."""
+    control = platform().clients.control
+    alive = platform().run_control("dispatcher", slice_id="", ttl_ms=0)[1]
+    ticks = {job: rfc3339(int(at_ms)) for job, at_ms in control.hgetall(keys.TICKS).items()}
+    waiting_jobs = {name: doorbell.queue(platform(), name).count for name in doorbell.QUEUES}
+    return answer(
+        {
+            "ticks": ticks,
+            "dispatchers": alive,
+            "ready": control.zcard(keys.READY),
+            "jobs_waiting": waiting_jobs,
+        }
+    )

@@ -1,0 +1,117 @@
+"""Every refusal as HTTP: one table of statuses, bodies as problem+json (RFC 9457)."""
+
+import json
+from typing import Any
+
+import structlog
+from flask import Flask, Response
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from werkzeug.exceptions import HTTPException
+
+from app.core import errors
+from app.core.errors import TurnkeeperError
+
+log = structlog.get_logger(__name__)
+
+STATUS: dict[str, int] = {
+    errors.TurnkeeperError.code: 500,
+    errors.InvalidInput.code: 422,
+    errors.NotFound.code: 404,
+    errors.WorkspaceNotFound.code: 404,
+    errors.TurnNotFound.code: 404,
+    errors.SessionNotFound.code: 404,
+    errors.ScheduleNotFound.code: 404,
+    errors.AlreadyExists.code: 409,
+    errors.StaleFence.code: 409,
+    errors.IllegalTransition.code: 409,
+    errors.StartedElsewhere.code: 409,
+    errors.ScheduleChanged.code: 409,
+    errors.WorkspaceRemoved.code: 410,
+    errors.IdempotencyConflict.code: 422,
+    errors.QueueFull.code: 429,
+    errors.Unauthorized.code: 401,
+    errors.Forbidden.code: 403,
+    errors.StoreUnavailable.code: 503,
+    errors.StoreFull.code: 503,
+    errors.Overloaded.code: 503,
+    errors.UnknownSchema.code: 503,
+    errors.SettingsFault.code: 500,
+    "not_json": 400,
+    "body_too_large": 413,
+}
+
+RETRY_AFTER_S = {"queue_full": 5, "store_unavailable": 2, "store_full": 30, "overloaded": 2}
+
+
+class NotJson(TurnkeeperError):
+    """The body is not JSON."""
+
+    code = "not_json"
+
+
+class BodyTooLarge(TurnkeeperError):
+    """The body is larger than the limit."""
+
+    code = "body_too_large"
+
+
+def problem(status: int, code: str, title: str, detail: str, fields: dict[str, Any]) -> Response:
+    """An ``application/problem+json`` response."""
+    body = {"type": f"urn:turnkeeper:problem:{code}", "title": title, "status": status, "code": code}
+    text = json.dumps({**fields, **body, "detail": detail}, ensure_ascii=False)
+    response = Response(text, status, content_type="application/problem+json")
+    if code in RETRY_AFTER_S:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S[code])
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def of(error: TurnkeeperError) -> Response:
+    """The response that tells this refusal."""
+    title = (type(error).__doc__ or "").splitlines()[0]
+    return problem(STATUS[error.code], error.code, title, error.detail, error.fields)
+
+
+def install(app: Flask) -> None:
+    """Answer every error of the app as a problem."""
+
+    @app.errorhandler(TurnkeeperError)
+    def refused(error: TurnkeeperError) -> Response:
+        return of(error)
+
+    @app.errorhandler(RedisError)
+    def store(error: RedisError) -> Response:
+        if isinstance(error, RedisConnectionError | RedisTimeoutError):
+            log.warning("redis is away", error=str(error))
+            return of(errors.StoreUnavailable())
+        if isinstance(error, ResponseError) and str(error).startswith("OOM"):
+            return of(errors.StoreFull())
+        log.error("redis refused a command", exc_info=error)
+        return of(errors.TurnkeeperError("the store refused a command; see the log"))
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> Response:
+        status = error.code or 500
+        if status == 413:
+            limit = app.config["MAX_CONTENT_LENGTH"]
+            return of(
+                BodyTooLarge(
+                    f"body: at most {limit} bytes",
+                    limit_bytes=limit,
+                    setting="TURNKEEPER_BODY_MAX_BYTES",
+                )
+            )
+        code = error.name.lower().replace(" ", "_")
+        response = problem(status, code, error.name, error.description or error.name, {})
+        for name, value in error.get_headers():
+            if name.lower() in ("allow", "retry-after"):
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(Exception)
+    def fault(error: Exception) -> Response:
+        log.error("unhandled", exc_info=error)
+        return of(errors.TurnkeeperError("an internal fault; see the log"))

@@ -1,0 +1,82 @@
+"""Routes of agents of the field platform: registration and heartbeats, wire unchanged."""
+
+from flask import Blueprint, Response
+
+from app.api import models, views
+from app.api.operation import answer, operation, platform, require, token
+from app.core import capacity, tokens, workspaces
+
+blueprint = Blueprint("registry", __name__)
+TAG = "registry"
+
+
+@blueprint.post("/registry/register")
+@operation("runtime", is_anywhere=True, tag=TAG, body=models.Register, reply=models.Registered)
+def register(body: models.Register) -> Response:
+    """Register an agent; an operator's token gets a runtime token for it, shown once."""
+    require("runtime", body.id)
+    fields = {
+        "agent_url": body.url,
+        "agent_card": body.agent_card,
+        "name": (body.agent_card or {}).get("name"),
+        "max_concurrent": body.max_concurrent,
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    workspaces.register(platform(), body.id, given)
+    text = None
+    if token().allows("operate", body.id):
+        text, _ = tokens.create(platform(), f"runtime of {body.id}", ["runtime"], [body.id])
+    return answer({"status": "registered", "auth_token": text})
+
+
+@blueprint.post("/registry/update-card")
+@operation("runtime", is_anywhere=True, tag=TAG, body=models.Register, reply=models.Ok)
+def update_card(body: models.Register) -> Response:
+    """Replace an agent's card."""
+    require("runtime", body.id)
+    workspaces.change(platform(), body.id, {"agent_card": body.agent_card or {}})
+    return answer({"status": "ok"})
+
+
+@blueprint.post("/registry/heartbeat")
+@operation("runtime", is_anywhere=True, tag=TAG, body=models.FieldHeartbeat, reply=models.HeartbeatAnswer)
+def registry_heartbeat(body: models.FieldHeartbeat) -> Response:
+    """The field platform's heartbeat: it counts its tasks and names no session."""
+    require("runtime", body.workspace_id)
+    return beat(body.workspace_id, body)
+
+
+@blueprint.post("/workspaces/<workspace_id>/heartbeat")
+@operation("runtime", tag="runtime", body=models.Heartbeat, reply=models.HeartbeatAnswer)
+def heartbeat(workspace_id: str, body: models.Heartbeat) -> Response:
+    """A runtime's heartbeat; the answer carries what its sessions are asked to do."""
+    return beat(workspace_id, body)
+
+
+def beat(workspace_id: str, body: models.Heartbeat) -> Response:
+    """Take a heartbeat of either form."""
+    idle_s = capacity.UNSET
+    if "idle_timeout_s" in body.model_fields_set:
+        idle_s = body.idle_timeout_s
+    elif body.runtime_metadata and "idle_timeout_seconds" in body.runtime_metadata.model_fields_set:
+        idle_s = body.runtime_metadata.idle_timeout_seconds
+    said = capacity.Beat(
+        seq=body.seq,
+        instance=body.instance,
+        active_tasks=body.active_tasks,
+        max_concurrent=body.max_concurrent,
+        sessions=body.sessions,
+        error_rate=body.error_rate,
+        runtime_state=body.runtime_state,
+        current_task=body.current_task,
+        idle_timeout_s=idle_s,
+    )
+    taken = capacity.heartbeat(platform(), workspace_id, said)
+    return answer(
+        {
+            "status": "ok" if taken.accepted else "stale",
+            "workspace_status": taken.status,
+            "directives": views.directives(taken.directives),
+            "queue_depth": taken.depth,
+        }
+    )

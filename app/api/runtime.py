@@ -1,0 +1,150 @@
+"""Routes of the runtime: the long poll for a turn, and its reports under the session's fence."""
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app
+
+from app.api import models, views
+from app.api.operation import answer, operation, platform
+from app.core import sessions, workspaces
+from app.core.clock import rfc3339
+from app.core.errors import InvalidInput
+from app.core.sessions import Handover
+
+blueprint = Blueprint("runtime", __name__)
+TAG = "runtime"
+LOOK_S = 5.0
+
+
+@blueprint.get("/workspaces/<workspace_id>/turns/next")
+@operation("runtime", tag=TAG, query=models.Poll, reply=models.NextTurn)
+def next_turn(workspace_id: str, query: models.Poll) -> Response:
+    """The next turn bound for this workspace's runtime; waits for one up to ``wait_s``."""
+    workspaces.require(platform(), workspace_id)
+    here = current_app.extensions["turnkeeper"]
+    settings, clock = platform().settings, platform().clock
+    end = clock.monotonic() + min(query.wait_s, settings.poll_wait_max_s)
+    with here.hub.waiting([workspace_id], settings.waiters_max) as waiter:
+        while True:
+            found, again_ms = sessions.take(platform(), workspace_id, query.instance)
+            left_s = end - clock.monotonic()
+            if found or left_s <= 0 or platform().stopping.is_set():
+                break
+            again_s = (again_ms - platform().now_ms()) / 1000 if again_ms else LOOK_S
+            waiter.wait(max(0.01, min(left_s, LOOK_S, again_s)))
+    turn = _handed(workspace_id, found) if found else None
+    return answer({"turn": turn, "directives": []})
+
+
+def _handed(workspace_id: str, found: Handover) -> dict[str, Any]:
+    session, turn, bound = found.session, found.turn, found.bound
+    idle_ms, _ = workspaces.get(platform(), workspace_id).idle_ms(platform().settings.idle_timeout_s)
+    return {
+        "turn_id": turn.id,
+        "session_id": session.id,
+        "workspace_id": workspace_id,
+        "fence": session.fence,
+        "attempt": session.attempt,
+        "lane": turn.lane,
+        "origin": turn.origin,
+        "prompt": bound["prompt"],
+        "message": bound.get("message"),
+        "context_id": turn.context_id,
+        "schedule_id": turn.schedule_id,
+        "nominal_at": rfc3339(turn.nominal_at),
+        "prompt_version": bound.get("prompt_version"),
+        "ceiling_at": rfc3339(session.ceiling_at),
+        "checkpoint_at": rfc3339(session.checkpoint_at),
+        "cancel_at": rfc3339(session.cancel_at),
+        "idle_timeout_s": idle_ms / 1000,
+        "checkpoint": bound.get("checkpoint"),
+        "memories": bound.get("memories", []),
+        "traceparent": found.body.get("traceparent"),
+    }
+
+
+@blueprint.post("/workspaces/<workspace_id>/sessions/<session_id>/start")
+@operation("runtime", tag=TAG, body=models.Start, reply=models.Reported)
+def start_session(workspace_id: str, session_id: str, body: models.Start) -> Response:
+    """The agent has begun; idempotent for the same instance."""
+    orders = sessions.start(platform(), workspace_id, session_id, body.fence, body.instance)
+    return answer({"status": "ok", "state": "running", "directives": views.directives(orders)})
+
+
+@blueprint.post("/workspaces/<workspace_id>/sessions/<session_id>/progress")
+@operation("runtime", tag=TAG, body=models.Progress, reply=models.Reported)
+def report_progress(workspace_id: str, session_id: str, body: models.Progress) -> Response:
+    """The work advanced, or a tool still runs."""
+    orders = _progress(workspace_id, session_id, body)
+    return answer({"status": "ok", "directives": views.directives(orders)})
+
+
+def _progress(workspace_id: str, session_id: str, body: models.Progress) -> list[dict[str, Any]]:
+    payload = body.model_dump(exclude_none=True, include={"text", "tool", "percent"})
+    return sessions.progress(platform(), workspace_id, session_id, body.fence, body.kind, payload)
+
+
+@blueprint.post("/workspaces/<workspace_id>/sessions/<session_id>/finish")
+@operation("runtime", tag=TAG, body=models.Finish, reply=models.Reported)
+def finish_session(workspace_id: str, session_id: str, body: models.Finish) -> Response:
+    """The agent's own end; a repeat of an accepted one changes nothing."""
+    return answer({"status": "ok", "state": _finish(workspace_id, session_id, body), "directives": []})
+
+
+def _finish(workspace_id: str, session_id: str, body: models.Finish) -> str:
+    result = body.result.model_dump(exclude_none=True) if body.result else {}
+    limits = list(body.limits)
+    result["text"], cut = _bounded(result.get("text") or "", platform().settings.output_max_bytes)
+    if cut:
+        limits.append(cut)
+    if body.error:
+        result["error"] = body.error.model_dump(exclude_none=True)
+    if body.exit_code is not None:
+        result["exit_code"] = body.exit_code
+    if limits:
+        result["limits"] = limits
+    note = body.checkpoint.model_dump(exclude_none=True) if body.checkpoint else None
+    return sessions.finish(
+        platform(), workspace_id, session_id, body.fence, body.outcome, result, note
+    )
+
+
+def _bounded(text: str, limit_bytes: int) -> tuple[str, dict[str, Any] | None]:
+    """The text, its tail where it is over the limit, and what was cut."""
+    raw = text.encode()
+    if len(raw) <= limit_bytes:
+        return text, None
+    cut = {
+        "mechanism": "output_tail",
+        "limit_bytes": limit_bytes,
+        "setting": "TURNKEEPER_OUTPUT_MAX_BYTES",
+        "measured_bytes": len(raw),
+    }
+    return raw[-limit_bytes:].decode(errors="ignore"), cut
+
+
+@blueprint.post("/workspaces/<workspace_id>/sessions/<session_id>/release")
+@operation("runtime", tag=TAG, body=models.Release, reply=models.Reported)
+def release_session(workspace_id: str, session_id: str, body: models.Release) -> Response:
+    """Hand a session back unfinished; its turn returns to the front of its lane at once."""
+    state = sessions.release(
+        platform(), workspace_id, session_id, body.fence, "released", body.reason, counts=False
+    )
+    return answer({"status": "ok", "state": state, "directives": []})
+
+
+@blueprint.post("/workspaces/<workspace_id>/sessions/<session_id>/spool")
+@operation("runtime", tag=TAG, body=models.Spool, reply=models.Reported)
+def deliver_spool(workspace_id: str, session_id: str, body: models.Spool) -> Response:
+    """Reports made while the platform was away, in order; each is fenced like any other."""
+    state = None
+    for at, report in enumerate(body.reports):
+        kind = report.get("type")
+        fields = {**report, "fence": body.fence}
+        if kind == "progress":
+            _progress(workspace_id, session_id, models.Progress.model_validate(fields))
+        elif kind == "finish":
+            state = _finish(workspace_id, session_id, models.Finish.model_validate(fields))
+        else:
+            raise InvalidInput(f"reports.{at}.type", "progress or finish")
+    return answer({"status": "ok", "state": state, "directives": []})

@@ -1,0 +1,54 @@
+"""The root of the ``turnkeeper`` command.
+
+Imports stay light (no flask, redis, rq, httpx): each command brings what it needs when it runs.
+"""
+
+import click
+
+from app.cli import (
+    messages,
+    run,
+    schedules,
+    sessions,
+    tail,
+    tokens,
+    turns,
+    up,
+    workspaces,
+)
+from app.cli.client import Api
+from app.cli.connection import DEFAULT_URL, FORMATS, Cli
+from app.cli.environment import is_colour_refused
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--url", envvar="TURNKEEPER_URL", default=DEFAULT_URL, show_default=True)
+@click.option("--token", envvar="TURNKEEPER_TOKEN", default="", help="[env: TURNKEEPER_TOKEN]")
+@click.option("-o", "--output", type=FORMATS, default="table", show_default=True)
+@click.version_option(package_name="turnkeeper")
+@click.pass_context
+def main(ctx: click.Context, url: str, token: str, output: str) -> None:
+    """Durable dispatch of turns to AI agents.
+
+    \b
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 refused,
+    5 unreachable, 124 timed out.
+    """
+    ctx.obj = Cli(Api(url.rstrip("/"), token), output)
+    if is_colour_refused():
+        ctx.color = False
+
+
+for command in (
+    up.up,
+    run.run,
+    workspaces.workspaces,
+    messages.send,
+    tail.tail,
+    sessions.sessions,
+    turns.turns,
+    messages.why,
+    schedules.schedules,
+    tokens.tokens,
+):
+    main.add_command(command)

@@ -1,0 +1,106 @@
+"""``turnkeeper workspaces``: one agent's place, its capacity and its limits."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from app.cli.client import workspace_path
+from app.cli.connection import Cli, connected, show_done, show_row, show_rows
+from app.cli.parameters import DURATION, FIELD, body_of, required_change
+
+COLUMNS = "id name status live_sessions max_concurrent waiting oldest_wait_s current_task"
+
+
+@click.group()
+def workspaces() -> None:
+    """List and change workspaces."""
+
+
+def limits(function: Callable[..., None]) -> Callable[..., None]:
+    """The fields that ``create`` and ``set`` share."""
+    for option in (
+        click.option("--field", "fields", type=FIELD, multiple=True, help="Any other field."),
+        click.option("--idle-timeout", "idle_timeout_s", type=DURATION, help="0: never."),
+        click.option("--ceiling", "ceiling_s", type=DURATION, help="0: no ceiling."),
+        click.option("--max-concurrent", type=click.IntRange(min=0)),
+        click.option("--name"),
+    ):
+        function = option(function)
+    return function
+
+
+@workspaces.command("ls")
+@connected
+def list_all(cli: Cli) -> None:
+    """List the workspaces this token reaches."""
+    rows = cli.api.call("GET", "/workspaces")["workspaces"]
+    show_rows(cli, rows, COLUMNS, "no workspaces yet: turnkeeper workspaces create ID")
+
+
+@workspaces.command()
+@click.argument("workspace")
+@connected
+def show(cli: Cli, workspace: str) -> None:
+    """Show one workspace."""
+    show_row(cli, cli.api.call("GET", workspace_path(workspace)))
+
+
+@workspaces.command()
+@click.argument("workspace", required=False)
+@limits
+@connected
+def create(
+    cli: Cli, workspace: str | None, fields: tuple[tuple[str, Any], ...], **named: Any
+) -> None:
+    """Create a workspace (the server makes an id when none is given)."""
+    row = cli.api.call("POST", "/workspaces", body_of(fields, id=workspace, **named))
+    made = row.get("id", workspace)
+    show_done(cli, row, f"created {made}; next: turnkeeper run -w {made} -- COMMAND {{prompt}}")
+
+
+@workspaces.command("set")
+@click.argument("workspace")
+@limits
+@connected
+def change(cli: Cli, workspace: str, fields: tuple[tuple[str, Any], ...], **named: Any) -> None:
+    """Change a workspace."""
+    body = required_change(body_of(fields, **named))
+    row = cli.api.call("PATCH", workspace_path(workspace), body)
+    show_done(cli, row, f"changed {workspace}: {', '.join(body)}")
+
+
+@workspaces.command()
+@click.argument("workspace")
+@click.option("--reason", default="", help="Shown to whoever asks why nothing runs.")
+@connected
+def pause(cli: Cli, workspace: str, reason: str) -> None:
+    """Give out no more turns; running ones go on."""
+    row = cli.api.call("POST", workspace_path(workspace, "pause"), {"reason": reason})
+    show_done(cli, row, f"paused {workspace}; undo: turnkeeper workspaces resume {workspace}")
+
+
+@workspaces.command()
+@click.argument("workspace")
+@connected
+def resume(cli: Cli, workspace: str) -> None:
+    """Give out turns again."""
+    row = cli.api.call("POST", workspace_path(workspace, "resume"), {})
+    show_done(cli, row, f"resumed {workspace}")
+
+
+@workspaces.command("rm")
+@click.argument("workspace")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@connected
+def remove(cli: Cli, workspace: str, yes: bool) -> None:
+    """Remove a workspace with its schedules and waiting turns."""
+    if not yes:
+        row = cli.api.call("GET", workspace_path(workspace))
+        question = (
+            f"Remove {workspace}: {row.get('waiting', 0)} waiting turns, "
+            f"{row.get('live_sessions', 0)} live sessions?"
+        )
+        click.confirm(question, abort=True, err=True)
+    answer = cli.api.call("DELETE", workspace_path(workspace))
+    show_done(cli, answer, f"removed {workspace}")

@@ -1,0 +1,1 @@
+"""The kernel: turns, sessions, capacity, schedules and events on Redis. No Flask here."""

@@ -1,0 +1,60 @@
+"""The doorbell: who may have something to claim, and an RQ job that goes to look.
+
+An RQ job costs milliseconds, so it never carries a turn: rings go into the ready set, and one
+dispatch job serves that set for a time slice. Losing every job and every ring loses no turn;
+the sweep rings again.
+"""
+
+import logging
+from typing import Any
+
+from rq import Queue
+
+from app.core import keys
+from app.core.platform import Platform
+from app.core.redis_clients import BLOCK_S
+
+DISPATCH = "dispatch"
+CONTROL = "control"
+DELIVERY = "delivery"
+QUEUES = (DISPATCH, CONTROL, DELIVERY)
+DISPATCH_JOB = "workers.jobs.dispatch"
+
+_ENQUEUED = "tk:dispatch:enqueued"
+log = logging.getLogger(__name__)
+
+
+def ring(platform: Platform, workspace_id: str) -> None:
+    """Say that a workspace may have something to claim; rings coalesce."""
+    alive = platform.run_control("ring", workspace_id=workspace_id)[1]
+    if not alive:
+        enqueue_dispatch(platform)
+
+
+def enqueue_dispatch(platform: Platform) -> bool:
+    """Enqueue a dispatch job unless one was enqueued within the last second."""
+    if not platform.clients.control.set(_ENQUEUED, "1", nx=True, px=1000):
+        return False
+    queue(platform, DISPATCH).enqueue(
+        DISPATCH_JOB,
+        job_timeout=int(platform.settings.dispatch_slice_s + 60),
+        result_ttl=0,
+        failure_ttl=60,
+    )
+    return True
+
+
+def queue(platform: Platform, name: str) -> Any:
+    """An RQ queue by name."""
+    return Queue(name, connection=platform.clients.rq)
+
+
+def next_ready(platform: Platform, wait_s: float) -> str | None:
+    """Take the workspace that was rung first; waits up to ``wait_s`` (at most 5 s) for one."""
+    found = platform.clients.blocking.bzpopmin(keys.READY, timeout=min(wait_s, BLOCK_S))
+    return str(found[1]) if found else None
+
+
+def watch(platform: Platform, workspace_id: str, within_s: float) -> None:
+    """Have the reaper look at a workspace within so long."""
+    platform.run_control("watch", workspace_id=workspace_id, within_ms=max(0, round(within_s * 1000)))

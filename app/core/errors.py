@@ -1,0 +1,148 @@
+"""Every refusal of the kernel: one base class, a stable code, fields instead of prose.
+
+The HTTP status of each code stands in one table in ``app/api/errors.py``.
+"""
+
+from typing import Any, ClassVar
+
+
+class TurnkeeperError(Exception):
+    """Something was refused."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str | None = None, **fields: Any) -> None:
+        self.detail = detail or (type(self).__doc__ or "").splitlines()[0]
+        self.fields = fields
+        super().__init__(self.detail)
+
+
+class InvalidInput(TurnkeeperError):
+    """A field of the request breaks a rule."""
+
+    code = "invalid_input"
+
+    def __init__(self, field: str, rule: str, **fields: Any) -> None:
+        super().__init__(
+            f"{field}: {rule}", errors=[{"field": field, "rule": rule}], **fields
+        )
+
+
+class NotFound(TurnkeeperError):
+    """No such thing."""
+
+    code = "not_found"
+
+
+class WorkspaceNotFound(NotFound):
+    """No workspace has this id."""
+
+    code = "workspace_not_found"
+
+
+class TurnNotFound(NotFound):
+    """No turn has this id, or its retention has passed."""
+
+    code = "turn_not_found"
+
+
+class SessionNotFound(NotFound):
+    """No session has this id, or its retention has passed."""
+
+    code = "session_not_found"
+
+
+class ScheduleNotFound(NotFound):
+    """No schedule has this id."""
+
+    code = "schedule_not_found"
+
+
+class AlreadyExists(TurnkeeperError):
+    """Something with this id exists already."""
+
+    code = "already_exists"
+
+
+class StaleFence(TurnkeeperError):
+    """The session has ended or its fence has moved; the write was refused and kept in the log."""
+
+    code = "stale_fence"
+
+
+class IllegalTransition(TurnkeeperError):
+    """The turn is in a state from which this change is not allowed."""
+
+    code = "illegal_transition"
+
+
+class StartedElsewhere(TurnkeeperError):
+    """Another runtime has already started this session."""
+
+    code = "started_elsewhere"
+
+
+class WorkspaceRemoved(TurnkeeperError):
+    """The workspace was removed; it takes no more work and no more heartbeats."""
+
+    code = "workspace_removed"
+
+
+class QueueFull(TurnkeeperError):
+    """The workspace's queue has reached its bound."""
+
+    code = "queue_full"
+
+
+class IdempotencyConflict(TurnkeeperError):
+    """This idempotency key was used before with another body."""
+
+    code = "idempotency_conflict"
+
+
+class ScheduleChanged(TurnkeeperError):
+    """The schedule was changed by someone else between reading and writing it; read it again."""
+
+    code = "schedule_changed"
+
+
+class Unauthorized(TurnkeeperError):
+    """A bearer token is required, and the one given is not known, expired or revoked."""
+
+    code = "unauthorized"
+
+
+class Forbidden(TurnkeeperError):
+    """The token does not carry the scope, or does not reach the workspace, that this needs."""
+
+    code = "forbidden"
+
+
+class StoreUnavailable(TurnkeeperError):
+    """Redis cannot be reached; nothing was accepted. Try again."""
+
+    code = "store_unavailable"
+
+
+class StoreFull(TurnkeeperError):
+    """Redis has reached its memory limit and refuses writes; nothing was accepted."""
+
+    code = "store_full"
+
+
+class Overloaded(TurnkeeperError):
+    """Too many requests are waiting here already; try again shortly."""
+
+    code = "overloaded"
+
+
+class UnknownSchema(TurnkeeperError):
+    """The data in Redis was written by another version of the schema."""
+
+    code = "unknown_schema"
+
+
+class SettingsFault(TurnkeeperError):
+    """The settings cannot be used."""
+
+    code = "settings_fault"

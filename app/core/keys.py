@@ -1,0 +1,109 @@
+"""Names of every Redis key.
+
+Keys of one workspace carry the tag ``{workspace_id}``, so that each script touches one slot.
+Keys of the control side are hints: written after a script, repaired by the sweep.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+SCHEMA = "tk:schema"
+
+# Control side: hints and coordination, never the truth.
+WORKSPACES = "tk:workspaces"  # zset: workspace id -> created_at_ms
+READY = "tk:ready"  # zset: workspace id -> ring number; who may have something to claim
+RINGS = "tk:rings"  # counter behind the ring numbers: order comes from a sequence, not a clock
+DISPATCHERS = "tk:dispatchers"  # zset: running dispatch slice -> lease end ms
+DEADLINES = "tk:deadlines"  # zset: workspace id -> ms when the reaper must look
+DEADLINES_TAKEN = "tk:deadlines:taken"  # zset: workspace id -> ms when an unsettled look comes back
+DUE = "tk:due"  # zset: "workspace id|schedule id" -> nominal ms
+TOKENS = "tk:tokens"  # hash: sha256 of the token -> record
+TICKS = "tk:ticks"  # hash: control job -> ms when it last ran
+LOGINS = "tk:login:"  # + sha256 of a one-time code -> token record, short-lived
+
+
+CONTROL = {
+    "ready": READY,
+    "rings": RINGS,
+    "dispatchers": DISPATCHERS,
+    "deadlines": DEADLINES,
+    "deadlines_taken": DEADLINES_TAKEN,
+}
+
+
+class WorkspaceKeys:
+    """The keys of one workspace; attribute names are those of the scripts' ``@keys`` headers."""
+
+    __slots__ = ("_prefix", "workspace_id")
+
+    def __init__(self, workspace_id: str) -> None:
+        self.workspace_id = workspace_id
+        self._prefix = f"tk:{{{workspace_id}}}:"
+
+    def __getitem__(self, name: str) -> str:
+        if name not in NAMES:
+            raise KeyError(name)
+        return self._prefix + NAMES[name]
+
+
+NAMES = {
+    "workspace": "workspace",  # hash: configuration, status, epoch (fence counter), turn_seq
+    "capacity": "capacity",  # hash with TTL: what the last heartbeat said
+    "lane_urgent": "lane:urgent",  # streams: the waiting and the running turns of a lane
+    "lane_chat": "lane:chat",
+    "lane_task": "lane:task",
+    "lane_cron": "lane:cron",
+    "lane_info": "lane:info",
+    "lanes": "lanes",  # hash: lane -> never-claimed entries; last:<lane> -> newest claimed entry
+    "returned": "returned",  # zset: turn id -> lane rank * 1e12 + seq; may be claimed again now
+    "delayed": "delayed",  # zset: turn id -> ms from which it may be claimed again
+    "turns": "turns",  # hash: turn id -> record
+    "bodies": "bodies",  # hash: turn id -> what was asked (opaque to scripts)
+    "results": "results",  # hash: turn id -> what came back (opaque to scripts)
+    "open": "open",  # zset: turn id -> seq; every turn in a state that is not terminal
+    "done": "done",  # zset: turn id -> ended_at_ms; trimmed by count and age
+    "dead": "dead",  # zset: turn id -> ended_at_ms; dead letters, never trimmed
+    "sessions": "sessions",  # hash: session id -> record
+    "live": "live",  # zset: session id -> claimed_at_ms; each holds a slot
+    "ended": "ended",  # zset: session id -> ended_at_ms; trimmed with the turns
+    "zombies": "zombies",  # zset: session id -> ended_at_ms; ended by us, still reported
+    "inbox": "inbox",  # zset: session id -> fence; bound, waiting for a runtime's poll
+    "bound": "bound",  # hash: session id -> exactly what it was given
+    "notes": "notes",  # hash: schedule or context -> last checkpoint note
+    "schedules": "schedules",  # hash: schedule id -> record
+    "due": "due",  # zset: schedule id -> nominal ms of the next fire; the truth behind DUE
+    "fires": "fires",  # hash: "schedule id:nominal ms" -> ledger row
+    "fire_index": "fire_index",  # zset, all scores 0: ledger keys in order per schedule
+    "run_counts": "run_counts",  # hash: schedule id -> runs that ended
+    "events": "events",  # stream
+    "stats": "stats",  # hash: event name -> how often it was appended
+    "wake": "wake",  # channel: an event id, or a transient event as JSON
+}
+
+
+@lru_cache(maxsize=4096)
+def of(workspace_id: str) -> WorkspaceKeys:
+    """The keys of a workspace."""
+    return WorkspaceKeys(workspace_id)
+
+
+def idempotency(workspace_id: str, *parts: str) -> str:
+    """Key under which one submit is remembered by its caller's name for it."""
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return f"tk:{{{workspace_id}}}:submit:{digest}"
+
+
+@dataclass(frozen=True)
+class DueMember:
+    """A member of DUE."""
+
+    workspace_id: str
+    schedule_id: str
+
+    def __str__(self) -> str:
+        return f"{self.workspace_id}|{self.schedule_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> "DueMember":
+        return cls(*text.split("|", 1))

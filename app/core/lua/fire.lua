@@ -1,0 +1,62 @@
+-- Makes one fire of a schedule, at most once: compare-and-set of the next nominal time, the turn,
+-- its ledger row and its event in one step. mode: make | missed | manual (no compare-and-set).
+-- @keys schedules due workspace fire_index
+-- @args schedule_id version nominal_ms next_ms mode reason limit_ms turn_id lane body record
+-- @args max_wait_ms expires_in_ms queue_depth_max fires_kept
+-- @returns {"made" | "missed" | "skipped", depth, runnable 0|1} | {"moved" | "early", next nominal or ""}
+-- @returns refused: schedule_not_found, schedule_changed
+-- @include lane room
+local schedule = read(K.schedules, A.schedule_id)
+if not schedule then return refuse('schedule_not_found', {schedule_id = A.schedule_id}) end
+local nominal = tonumber(A.nominal_ms)
+if A.mode ~= 'manual' then
+  if schedule.version ~= tonumber(A.version) then return refuse('schedule_changed') end
+  local stands = redis.call('ZSCORE', K.due, A.schedule_id)
+  if not stands or tonumber(stands) ~= nominal then return {'moved', stands or ''} end
+  if nominal > NOW then return {'early', stands} end
+  redis.call('ZADD', K.due, A.next_ms, A.schedule_id)
+elseif redis.call('HEXISTS', K.turns, A.turn_id) == 1 then
+  return {'made', (waiting()), runnable()}
+end
+
+local row = A.schedule_id .. ':' .. A.nominal_ms
+redis.call('ZADD', K.fire_index, 0, row)
+local from, to = '[' .. A.schedule_id .. ':', '[' .. A.schedule_id .. ';'
+if redis.call('ZLEXCOUNT', K.fire_index, from, to) > tonumber(A.fires_kept) then
+  local oldest = redis.call('ZRANGEBYLEX', K.fire_index, from, to, 'LIMIT', 0, 1)[1]
+  local kept = read(K.fires, oldest)
+  if kept and (TERMINAL[kept.state] or kept.state == 'missed') then
+    redis.call('ZREM', K.fire_index, oldest)
+    redis.call('HDEL', K.fires, oldest)
+  end
+end
+
+local function drop(state, event, mechanism, facts)
+  redis.call('HSET', K.fires, row, cjson.encode({state = state, at = NOW, reason = mechanism, origin = A.mode}))
+  facts.schedule_id, facts.nominal_at, facts.reason = A.schedule_id, nominal, A.reason
+  emit(event, nil, nil, facts, mechanism)
+  return {state, (waiting()), 0}
+end
+if A.mode == 'missed' then
+  return drop('missed', 'CRON_MISSED', 'catchup_window', {
+    limit_ms = tonumber(A.limit_ms), measured_ms = NOW - nominal, setting = 'catchup_window_s',
+  })
+end
+local depth, bound = waiting(), tonumber(A.queue_depth_max)
+if depth >= bound then
+  emit('LIMIT_HIT', nil, nil, {limit_count = bound, measured_count = depth,
+    setting = 'TURNKEEPER_QUEUE_DEPTH_MAX', refused = 'cron'}, 'queue_depth')
+  return drop('skipped', 'CRON_SKIPPED', 'queue_depth', {limit_count = bound, measured_count = depth})
+end
+
+local turn = cjson.decode(A.record)
+turn.id, turn.lane, turn.origin = A.turn_id, A.lane, 'cron'
+turn.schedule_id, turn.nominal_at, turn.fire_origin = A.schedule_id, nominal, A.mode
+turn.max_wait_ms = tonumber(A.max_wait_ms)
+local life = number(A.expires_in_ms)
+if life then turn.expires_at = NOW + life end
+enqueue(turn, A.body)
+emit('CRON_QUEUED', turn, nil, {
+  schedule_id = A.schedule_id, nominal_at = nominal, late_ms = NOW - nominal, depth = depth + 1, mode = A.mode,
+})
+return {'made', depth + 1, runnable()}

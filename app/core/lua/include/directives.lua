@@ -1,0 +1,34 @@
+-- What a running session is asked to do; each names its session and fence, so it reaches no other.
+-- @include session
+local function directives(session)
+  local list = {}
+  local function add(kind, asked, deadline, reason)
+    if asked then
+      list[#list + 1] = cjson.encode({
+        type = kind, session_id = session.id, fence = session.fence,
+        deadline_at = deadline, reason = reason or kind,
+      })
+    end
+  end
+  if session.ended_at then
+    add('terminate', session.mechanism ~= 'finish', session.ended_at, session.mechanism)
+  else
+    add('checkpoint', session.checkpoint_asked_at, session.checkpoint_by, session.checkpoint_reason)
+    add('cancel', session.cancel_asked_at, session.cancel_by, session.cancel_reason)
+  end
+  return list
+end
+
+local function begin(session, turn, instance)
+  if session.state ~= 'claimed' and session.state ~= 'delivered' then return true end
+  if not move(turn, 'running') then return false end
+  session.state, session.started_at, session.instance = 'running', NOW, instance
+  session.seen_at, session.progress_at = NOW, NOW
+  redis.call('ZREM', K.inbox, session.id)
+  keep(session)
+  emit('SESSION_STARTED', turn, session, {
+    attempt = session.attempt, origin = session.origin, ceiling_ms = session.ceiling_ms,
+    schedule_id = session.schedule_id, since_claim_ms = NOW - session.claimed_at,
+  })
+  return true
+end

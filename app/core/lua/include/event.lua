@@ -1,0 +1,21 @@
+-- Appends an event in the same step as the change it tells of, counts it, wakes who waits.
+-- @keys events stats wake
+-- @args events_kept
+-- @include base
+local function emit(event, turn, session, payload, mechanism)
+  local fields = {'event', event, 'payload', payload and cjson.encode(payload) or '{}'}
+  local function add(name, value)
+    if value then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = value
+    end
+  end
+  add('turn_id', turn and turn.id)
+  add('session_id', session and session.id)
+  add('fence', session and session.fence)
+  add('mechanism', mechanism)
+  local id = redis.call('XADD', K.events, 'MAXLEN', '~', A.events_kept, '*', unpack(fields))
+  redis.call('HINCRBY', K.stats, event, 1)
+  redis.call('PUBLISH', K.wake, id)
+  return id
+end

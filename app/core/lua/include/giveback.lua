@@ -1,0 +1,30 @@
+-- Returns a turn whose session was lost to the front of its lane, or makes it a dead letter.
+-- @args max_attempts backoff_ms backoff_max_ms
+-- @include session
+local function give_back(turn, session, mechanism, counts, holds)
+  if counts then turn.losses = turn.losses + 1 end
+  local spent = turn.losses >= (turn.max_attempts or tonumber(A.max_attempts))
+  if spent or (counts and turn.redeliver == 'never') then
+    if not move(turn, 'dead', mechanism) then return false end
+    emit('TURN_DEAD', turn, session, {
+      attempts = turn.losses, limit_count = turn.max_attempts or tonumber(A.max_attempts),
+      setting = 'TURNKEEPER_MAX_ATTEMPTS', redeliver = turn.redeliver,
+    }, mechanism)
+    cron_event(turn, session)
+    return true
+  end
+  local pause = 0
+  if counts then
+    pause = math.min(tonumber(A.backoff_ms) * 2 ^ math.min(turn.losses - 1, 30), tonumber(A.backoff_max_ms))
+  end
+  turn.session_id, turn.not_before = nil, NOW + pause
+  if not move(turn, 'queued', mechanism) then return false end
+  if pause > 0 then
+    redis.call('ZADD', K.delayed, turn.not_before, turn.id)
+    if holds then redis.call('HSET', K.workspace, 'hold_until', string.format('%.0f', turn.not_before)) end
+  else
+    redis.call('ZADD', K.returned, RANK[turn.lane] * 1e12 + turn.seq, turn.id)
+  end
+  emit('TURN_RETURNED', turn, session, {pause_ms = pause, losses = turn.losses}, mechanism)
+  return true
+end

@@ -1,0 +1,54 @@
+-- What waits in a workspace's lanes: counting, adding, taking out before a claim.
+-- @keys lanes returned delayed
+-- @include turn
+local function waiting()
+  local total = redis.call('ZCARD', K.returned) + redis.call('ZCARD', K.delayed)
+  local counts = redis.call('HMGET', K.lanes, unpack(LANES))
+  for _, count in ipairs(counts) do total = total + (tonumber(count or 0)) end
+  return total, counts
+end
+
+local function entry_ms(entry) return tonumber(string.match(entry, '^%d+')) end
+
+-- The first never-claimed entry of a lane: id and fields, or nil.
+local function head(lane)
+  local last = redis.call('HGET', K.lanes, 'last:' .. lane)
+  local found = redis.call('XRANGE', K['lane_' .. lane], last and '(' .. last or '-', '+', 'COUNT', 1)
+  if found and found[1] then return found[1][1], found[1][2] end
+  return nil
+end
+
+-- When the oldest waiting turn was accepted, in ms; nil where nothing waits in the streams.
+local function oldest_at(counts)
+  local oldest = nil
+  for at, lane in ipairs(LANES) do
+    if tonumber(counts[at] or 0) > 0 then
+      local entry = head(lane)
+      local ms = entry and entry_ms(entry)
+      if ms and (not oldest or ms < oldest) then oldest = ms end
+    end
+  end
+  return oldest
+end
+
+-- Writes an accepted turn and puts it at the end of its lane.
+local function enqueue(turn, body)
+  local lane = K['lane_' .. turn.lane]
+  if redis.call('EXISTS', lane) == 0 then
+    redis.call('XGROUP', 'CREATE', lane, GROUP, '0', 'MKSTREAM')
+  end
+  turn.seq = redis.call('HINCRBY', K.workspace, 'turn_seq', 1)
+  turn.entry = redis.call('XADD', lane, '*', 'turn', turn.id, 'max_wait_ms', turn.max_wait_ms)
+  turn.state, turn.state_at, turn.accepted_at = 'queued', NOW, NOW
+  turn.attempt, turn.losses = 0, 0
+  redis.call('HINCRBY', K.lanes, turn.lane, 1)
+  redis.call('HSET', K.bodies, turn.id, body)
+  redis.call('ZADD', K.open, turn.seq, turn.id)
+  save(turn)
+end
+
+-- Takes a queued turn out of whatever it waits in.
+local function unqueue(turn)
+  local waited_again = redis.call('ZREM', K.returned, turn.id) + redis.call('ZREM', K.delayed, turn.id)
+  if waited_again == 0 then redis.call('HINCRBY', K.lanes, turn.lane, -1) end
+end

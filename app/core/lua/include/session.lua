@@ -1,0 +1,33 @@
+-- Keeping and ending sessions.
+-- @keys run_counts sessions live ended inbox zombies bound workspace notes
+-- @include lane room
+local function keep(session) redis.call('HSET', K.sessions, session.id, cjson.encode(session)) end
+
+-- Ends a session and frees its slot. `facts`: limit, setting and measured value of what ended it.
+local function close(session, turn, mechanism, facts)
+  session.state, session.ended_at, session.mechanism = 'ended', NOW, mechanism
+  session.turn_state = turn.state
+  keep(session)
+  redis.call('ZREM', K.live, session.id)
+  redis.call('ZREM', K.inbox, session.id)
+  redis.call('ZADD', K.ended, NOW, session.id)
+  local over = redis.call('ZCARD', K.ended) - 2 * tonumber(A.turns_kept)
+  if over > 0 then
+    for _, id in ipairs(redis.call('ZRANGE', K.ended, 0, math.min(over, 4) - 1)) do
+      redis.call('ZREM', K.ended, id)
+      redis.call('HDEL', K.sessions, id)
+      redis.call('HDEL', K.bound, id)
+    end
+  end
+  local payload = facts or {}
+  payload.state, payload.duration_ms, payload.origin = turn.state, NOW - session.claimed_at, turn.origin
+  emit('SESSION_ENDED', turn, session, payload, mechanism)
+end
+
+local function cron_event(turn, session)
+  if not turn.schedule_id then return end
+  if session then redis.call('HINCRBY', K.run_counts, turn.schedule_id, 1) end
+  emit('CRON_EXECUTED', turn, session, {
+    schedule_id = turn.schedule_id, nominal_at = turn.nominal_at, state = turn.state,
+  }, turn.mechanism)
+end

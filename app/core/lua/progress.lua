@@ -1,0 +1,15 @@
+-- The work advanced (moves the stall clock), or a tool still runs (keepalive: only the idle clock).
+-- @args kind payload instance
+-- @returns {"ok", directive…}
+-- @returns refused: session_not_found, stale_fence, illegal_transition
+-- @include held directives
+local session, refusal = held('progress')
+if not session then return refusal end
+local turn = read(K.turns, session.turn_id)
+if not begin(session, turn, A.instance) then return refuse('illegal_transition', {state = turn.state}) end
+session.seen_at = NOW
+local keepalive = A.kind == 'keepalive'
+if not keepalive then session.progress_at, session.stalled_at = NOW, nil end
+keep(session)
+emit(keepalive and 'TURN_KEEPALIVE' or 'TURN_PROGRESS', turn, session, cjson.decode(A.payload))
+return {'ok', unpack(directives(session))}

@@ -1,0 +1,33 @@
+-- The platform ends a session whose clock ran out, or that an operator ended. The clock is read
+-- again here, so two reapers act once and a session that moved in the meantime lives on.
+-- mechanism: ceiling | idle_timeout | lease | lost | cancel | operator
+-- @args session_id fence mechanism limit_ms setting reason
+-- @returns {"ended", turn state, wake at ms, runnable 0|1} | {"alive"}
+-- @include giveback
+local session = read(K.sessions, A.session_id)
+if not session or session.ended_at or session.fence ~= number(A.fence) then return {'alive'} end
+local turn, limit = read(K.turns, session.turn_id), number(A.limit_ms) or 0
+local over = {
+  ceiling = session.ceiling_at and NOW - session.claimed_at,
+  idle_timeout = session.started_at and NOW - session.seen_at,
+  lease = not session.started_at and NOW - session.claimed_at,
+  cancel = session.cancel_asked_at and NOW - session.cancel_asked_at,
+  lost = (session.missed or 0) >= 2 and limit,
+  operator = limit,
+}
+local measured = over[A.mechanism]
+if not measured or measured < limit then return {'alive'} end
+local facts = {limit_ms = limit, measured_ms = measured, setting = A.setting, reason = A.reason}
+local ends = {ceiling = 'force_idled', operator = 'force_idled', cancel = 'canceled'}
+local moved
+if ends[A.mechanism] then
+  moved = move(turn, ends[A.mechanism], A.mechanism)
+  if moved then cron_event(turn, session) end
+else
+  local mechanism = A.mechanism == 'lease' and 'delivery_failed' or A.mechanism
+  moved = give_back(turn, session, mechanism, true, A.mechanism == 'lease')
+end
+if not moved then return {'alive'} end
+if session.started_at then redis.call('ZADD', K.zombies, NOW, session.id) end
+close(session, turn, A.mechanism == 'lease' and 'delivery_failed' or A.mechanism, facts)
+return {'ended', turn.state, turn.state == 'queued' and turn.not_before or 0, runnable()}

@@ -1,0 +1,16 @@
+-- The agent has begun. A repeat by the same runtime changes nothing.
+-- @args instance
+-- @returns {"ok" | "replayed", directive…}
+-- @returns refused: session_not_found, stale_fence, started_elsewhere, illegal_transition
+-- @include held directives
+local session, refusal = held('start')
+if not session then return refusal end
+if session.started_at then
+  if session.instance ~= A.instance then
+    return refuse('started_elsewhere', {session_id = session.id, instance = session.instance})
+  end
+  return {'replayed', unpack(directives(session))}
+end
+local turn = read(K.turns, session.turn_id)
+if not begin(session, turn, A.instance) then return refuse('illegal_transition', {state = turn.state}) end
+return {'ok', unpack(directives(session))}

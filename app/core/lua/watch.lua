@@ -1,0 +1,9 @@
+-- Has the reaper look at a workspace within so long; an earlier look stands.
+-- @keys deadlines
+-- @args workspace_id within_ms
+-- @returns {"ok"}
+-- @include base
+local stands = redis.call('ZSCORE', K.deadlines, A.workspace_id)
+local at = NOW + tonumber(A.within_ms)
+if not stands or tonumber(stands) > at then redis.call('ZADD', K.deadlines, at, A.workspace_id) end
+return {'ok'}

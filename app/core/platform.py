@@ -1,0 +1,103 @@
+"""What an entry point builds and hands down: settings, Redis clients, clock.
+
+RQ jobs are called by name and take no arguments, so a worker's entry point says once which
+platform its jobs are to ``use``; nothing else reads ``current``.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core import scripts
+from app.core.clock import Clock
+from app.core.redis_clients import Clients, connect
+from app.core.settings import Settings
+
+
+def _limits(settings: Settings) -> dict[str, int]:
+    def ms(seconds: float) -> int:
+        return round(seconds * 1000)
+
+    return {
+        "events_kept": settings.events_kept,
+        "turns_kept": settings.turns_kept,
+        "fires_kept": settings.fires_kept,
+        "queue_depth_max": settings.queue_depth_max,
+        "max_attempts": settings.max_attempts,
+        "turn_retention_ms": ms(settings.turn_retention_s),
+        "backoff_ms": ms(settings.retry_backoff_s),
+        "backoff_max_ms": ms(settings.retry_backoff_max_s),
+        "ceiling_ms": ms(settings.ceiling_s),
+        "checkpoint_grace_ms": ms(settings.checkpoint_grace_s),
+        "cancel_grace_ms": ms(settings.cancel_grace_s),
+        "lease_ttl_ms": ms(settings.lease_ttl_s),
+        "heartbeat_ttl_ms": ms(settings.heartbeat_ttl_s),
+        "idempotency_ttl_ms": ms(settings.idempotency_ttl_s),
+        "redeliver_after_ms": ms(settings.redeliver_after_s),
+    }
+
+
+@dataclass(frozen=True)
+class Platform:
+    """One process's handle on the whole; ``stopping`` is set when the process must end."""
+
+    settings: Settings
+    clients: Clients
+    clock: Clock = field(default_factory=Clock)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    limits: Mapping[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limits", _limits(self.settings))
+
+    @classmethod
+    def start(cls, settings: Settings) -> "Platform":
+        """A platform with its own clients; connects on first use."""
+        return cls(settings, connect(settings))
+
+    def run(
+        self,
+        name: str,
+        workspace_id: str,
+        extra_keys: Mapping[str, str] | None = None,
+        client: Any = None,
+        **args: Any,
+    ) -> list[Any]:
+        """Run a script on a workspace; the limits it asks for come from the settings."""
+        full = self.with_limits(name, args)
+        return scripts.call(client or self.clients.data, name, workspace_id, extra_keys, **full)
+
+    def with_limits(self, name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """A script's arguments, completed by the limits it asks for."""
+        wanted = scripts.load()[name].args
+        return {**{key: self.limits[key] for key in wanted if key in self.limits}, **args}
+
+    def run_control(self, name: str, **args: Any) -> list[Any]:
+        """Run a script on the control side."""
+        return scripts.call(self.clients.control, name, "", **args)
+
+    def now_ms(self) -> int:
+        """Server time of the data side, in ms."""
+        seconds, micros = self.clients.data.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+
+_current: Platform | None = None
+
+
+def use(platform: Platform) -> None:
+    """Make this the platform of the process's RQ jobs."""
+    global _current
+    _current = platform
+
+
+def current() -> Platform:
+    """The platform of the process's RQ jobs.
+
+    Raises:
+        RuntimeError: the entry point did not say.
+    """
+    if _current is None:
+        raise RuntimeError("no platform in use: jobs run under `python -m workers`")
+    return _current

@@ -1,0 +1,88 @@
+"""Turns and sessions as the scripts write them: values, read from JSON, never written back."""
+
+import json
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, Self
+
+
+@lru_cache
+def _names(cls: type) -> frozenset[str]:
+    return frozenset(item.name for item in fields(cls))
+
+
+class _Record:
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From the script's JSON; fields of a newer version are passed over."""
+        known = _names(cls)
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
+
+
+@dataclass(frozen=True)
+class Turn(_Record):
+    """The durable unit of work. Times are ms since the epoch, server time."""
+
+    id: str
+    state: str
+    lane: str
+    origin: str
+    seq: int
+    entry: str
+    accepted_at: int
+    state_at: int
+    attempt: int
+    losses: int
+    max_wait_ms: int
+    session_id: str | None = None
+    schedule_id: str | None = None
+    nominal_at: int | None = None
+    fire_origin: str | None = None
+    context_id: str | None = None
+    expires_at: int | None = None
+    not_before: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    mechanism: str | None = None
+    redeliver: str | None = None
+    max_attempts: int | None = None
+    replay_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Session(_Record):
+    """One bounded attempt to run a turn. Times are ms since the epoch, server time."""
+
+    id: str
+    turn_id: str
+    fence: int
+    state: str
+    attempt: int
+    lane: str
+    origin: str
+    claimed_at: int
+    seen_at: int
+    progress_at: int
+    lease_until: int
+    ceiling_ms: int
+    schedule_id: str | None = None
+    nominal_at: int | None = None
+    ceiling_at: int | None = None
+    checkpoint_at: int | None = None
+    cancel_at: int | None = None
+    prompt_version: int | None = None
+    delivered_at: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    mechanism: str | None = None
+    turn_state: str | None = None
+    instance: str | None = None
+    remote: str | None = None
+    missed: int | None = None
+    stalled_at: int | None = None
+    checkpoint_asked_at: int | None = None
+    checkpoint_by: int | None = None
+    checkpoint_reason: str | None = None
+    cancel_asked_at: int | None = None
+    cancel_by: int | None = None
+    cancel_reason: str | None = None

@@ -1,0 +1,183 @@
+"""Loads the Lua scripts and calls them by name, keys and arguments bound by name too.
+
+A script's header is read, not repeated: ``@keys`` names what ``K.<name>`` holds, ``@args`` what
+``A.<name>`` holds (text; empty for None), ``@include`` names files of ``lua/include`` whose
+keys and arguments join the script's own. The reply is a list whose first item is the outcome;
+``{"refused", code, detail}`` becomes the exception of that code.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from app.core import errors, keys, states
+
+_HEADER = re.compile(r"^-- @(keys|args|include)\s+(.*)$", re.MULTILINE)
+
+REFUSALS: dict[str, type[errors.TurnkeeperError]] = {
+    kind.code: kind
+    for kind in (
+        errors.WorkspaceNotFound,
+        errors.WorkspaceRemoved,
+        errors.TurnNotFound,
+        errors.SessionNotFound,
+        errors.ScheduleNotFound,
+        errors.AlreadyExists,
+        errors.StaleFence,
+        errors.IllegalTransition,
+        errors.StartedElsewhere,
+        errors.QueueFull,
+        errors.IdempotencyConflict,
+        errors.ScheduleChanged,
+    )
+}
+
+
+@dataclass(frozen=True)
+class Script:
+    """One operation: its whole source with includes, and the names it takes."""
+
+    name: str
+    keys: tuple[str, ...]
+    args: tuple[str, ...]
+    source: str
+    sha: str
+
+
+@lru_cache(maxsize=1)
+def load() -> Mapping[str, Script]:
+    """Every script of ``lua/``, by operation."""
+    root = resources.files("app.core").joinpath("lua")
+    parts = {
+        entry.name.removesuffix(".lua"): entry.read_text()
+        for entry in root.joinpath("include").iterdir()
+        if entry.name.endswith(".lua")
+    }
+    return {
+        name: _assemble(name, entry.read_text(), parts)
+        for entry in root.iterdir()
+        if entry.name.endswith(".lua")
+        for name in [entry.name.removesuffix(".lua")]
+    }
+
+
+def _declared(source: str, what: str) -> list[str]:
+    return [word for kind, words in _HEADER.findall(source) if kind == what for word in words.split()]
+
+
+def _assemble(name: str, source: str, parts: Mapping[str, str]) -> Script:
+    order: list[str] = []
+
+    def visit(text: str) -> None:
+        for part in _declared(text, "include"):
+            if part not in order:
+                visit(parts[part])
+                order.append(part)
+
+    visit(source)
+    texts = [parts[part] for part in order] + [source]
+    key_names = tuple(dict.fromkeys(word for text in texts for word in _declared(text, "keys")))
+    arg_names = tuple(dict.fromkeys(word for text in texts for word in _declared(text, "args")))
+    bind_keys = ", ".join(f"{key} = KEYS[{at}]" for at, key in enumerate(key_names, 1))
+    bind_args = ", ".join(f"{arg} = ARGV[{at}]" for at, arg in enumerate(arg_names, 1))
+    whole = "\n".join(
+        [f"local K = {{{bind_keys}}}", f"local A = {{{bind_args}}}", states.lua_tables(), *texts]
+    )
+    return Script(name, key_names, arg_names, whole, hashlib.sha1(whole.encode()).hexdigest())  # noqa: S324 - Redis names scripts so
+
+
+def call(
+    client: Any,
+    name: str,
+    workspace_id: str,
+    extra_keys: Mapping[str, str] | None = None,
+    /,
+    **args: Any,
+) -> list[Any]:
+    """Run one operation on one workspace; atomic.
+
+    Args:
+        client: a Redis client with ``decode_responses``.
+        name: the operation: a file of ``lua/``.
+        workspace_id: whose keys to pass.
+        extra_keys: keys that are not the same for each call (an idempotency key).
+        args: exactly the script's ``@args``; None becomes the empty text.
+
+    Returns:
+        The reply; its first item is the outcome.
+
+    Raises:
+        TurnkeeperError: of the code with which the script refused.
+        TypeError: when the arguments are not those of the script.
+    """
+    script = load()[name]
+    payload = encode(script, workspace_id, extra_keys, args)
+    try:
+        reply = client.execute_command("EVALSHA", script.sha, *payload)
+    except NoScriptError:
+        reply = client.execute_command("EVAL", script.source, *payload)
+    except ResponseError as error:
+        if "maxmemory" in str(error) or str(error).startswith("OOM"):
+            raise errors.StoreFull from error
+        raise
+    return outcome(reply)
+
+
+def call_many(
+    client: Any, name: str, calls: Sequence[tuple[str, Mapping[str, Any]]]
+) -> list[list[Any] | errors.TurnkeeperError]:
+    """Run one operation on many workspaces in one round trip; each is atomic, the whole is not.
+
+    Returns:
+        The replies in order; a refusal stands there as its exception.
+    """
+    script = load()[name]
+    if not client.script_exists(script.sha)[0]:
+        client.script_load(script.source)
+    pipe = client.pipeline(transaction=False)
+    for workspace_id, args in calls:
+        pipe.execute_command("EVALSHA", script.sha, *encode(script, workspace_id, None, args))
+    return [_outcome_or_error(reply) for reply in pipe.execute()]
+
+
+def _outcome_or_error(reply: list[Any]) -> list[Any] | errors.TurnkeeperError:
+    try:
+        return outcome(reply)
+    except errors.TurnkeeperError as refusal:
+        return refusal
+
+
+def encode(
+    script: Script, workspace_id: str, extra_keys: Mapping[str, str] | None, args: Mapping[str, Any]
+) -> list[Any]:
+    """``numkeys, keys…, args…`` of a call."""
+    if args.keys() != set(script.args):
+        missing, unknown = set(script.args) - args.keys(), args.keys() - set(script.args)
+        raise TypeError(f"{script.name}: missing {sorted(missing)}, unknown {sorted(unknown)}")
+    own = keys.of(workspace_id)
+    given = {**keys.CONTROL, **(extra_keys or {})}
+    named = [given.get(key) or own[key] for key in script.keys]
+    return [len(named), *named, *(_text(args[arg]) for arg in script.args)]
+
+
+def outcome(reply: list[Any]) -> list[Any]:
+    """The reply, or the exception that its refusal means."""
+    if reply[0] == "refused":
+        fields = json.loads(reply[2]) if len(reply) > 2 and reply[2] else {}
+        raise REFUSALS[reply[1]](**fields)
+    return reply
+
+
+def _text(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return value

@@ -1,0 +1,284 @@
+"""Sessions: claiming a turn into one, binding, handing over, reporting, ending.
+
+Every write carries the session's fence; a stale one is refused and kept in the log.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.core import doorbell, ids, keys
+from app.core.errors import SessionNotFound
+from app.core.platform import Platform
+from app.core.records import Session, Turn
+
+OUTCOMES = ("completed", "failed", "yielded", "input_required", "canceled")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claimed turn with everything that is bound to it only now."""
+
+    session: Session
+    turn: Turn
+    body: Mapping[str, Any]
+    schedule: Mapping[str, Any] | None
+    note: Mapping[str, Any] | None
+    depth: int
+
+
+@dataclass(frozen=True)
+class NoClaim:
+    """Why nothing was claimed, and from when a retry may help (ms; 0: when somebody rings)."""
+
+    reason: str
+    wake_at_ms: int
+
+
+@dataclass(frozen=True)
+class Handover:
+    """A bound session as the runtime's poll gets it."""
+
+    session: Session
+    turn: Turn
+    body: Mapping[str, Any]
+    bound: Mapping[str, Any]
+
+
+def _load(text: str) -> Any:
+    return json.loads(text) if text else None
+
+
+def claim(platform: Platform, workspace_id: str, session_id: str | None = None) -> Claim | NoClaim:
+    """Claim the next turn if the workspace has room; atomic.
+
+    Args:
+        session_id: the caller's token; a repeat with the same one gets the same answer.
+    """
+    reply = platform.run("claim", workspace_id, session_id=session_id or ids.new("ses"))
+    if reply[0] not in ("claimed", "replayed"):
+        return NoClaim(reply[0], int(float(reply[1])))
+    session, turn, body, schedule, note, depth = reply[1:]
+    return Claim(
+        Session.parse(session), Turn.parse(turn), _load(body), _load(schedule), _load(note), depth
+    )
+
+
+def bind(
+    platform: Platform, workspace_id: str, session: Session, bound: Mapping[str, Any], inbox: bool
+) -> None:
+    """Record exactly what the session is given; ``inbox`` lays it out for the runtime's poll."""
+    platform.run(
+        "bind",
+        workspace_id,
+        session_id=session.id,
+        fence=session.fence,
+        bound=json.dumps(bound, ensure_ascii=False, separators=(",", ":")),
+        inbox=inbox,
+        facts=json.dumps({"digest": bound.get("digest", "")}),
+    )
+
+
+def take(platform: Platform, workspace_id: str, instance: str) -> tuple[Handover | None, int]:
+    """The next bound session for a polling runtime, and when one may be handed out again (ms)."""
+    outcome, session, turn, body, bound, wake = platform.run("take", workspace_id, instance=instance)
+    if outcome == "empty":
+        return None, int(wake)
+    return Handover(Session.parse(session), Turn.parse(turn), _load(body), _load(bound)), 0
+
+
+def deliver(
+    platform: Platform, workspace_id: str, session_id: str, fence: int, remote: str = ""
+) -> None:
+    """Note that the agent has its turn; ``remote`` is its own name for it."""
+    platform.run("deliver", workspace_id, session_id=session_id, fence=fence, remote=remote)
+
+
+def start(
+    platform: Platform, workspace_id: str, session_id: str, fence: int, instance: str
+) -> list[dict[str, Any]]:
+    """The agent has begun. Returns the directives for this session."""
+    reply = platform.run(
+        "start", workspace_id, session_id=session_id, fence=fence, instance=instance
+    )
+    return [json.loads(item) for item in reply[1:]]
+
+
+def progress(
+    platform: Platform,
+    workspace_id: str,
+    session_id: str,
+    fence: int,
+    kind: str,
+    payload: Mapping[str, Any],
+    instance: str = "",
+) -> list[dict[str, Any]]:
+    """The work advanced, or (``keepalive``) a tool still runs. Returns the directives."""
+    reply = platform.run(
+        "progress",
+        workspace_id,
+        session_id=session_id,
+        fence=fence,
+        kind=kind,
+        payload=json.dumps({**payload, "kind": kind}, ensure_ascii=False),
+        instance=instance,
+    )
+    return [json.loads(item) for item in reply[1:]]
+
+
+def finish(
+    platform: Platform,
+    workspace_id: str,
+    session_id: str,
+    fence: int,
+    outcome: str,
+    result: Mapping[str, Any],
+    note: Mapping[str, Any] | None = None,
+) -> str:
+    """The agent's own end. Stores the result, frees the slot and rings at once.
+
+    Returns:
+        The turn's state. A repeat of an accepted finish changes nothing.
+    """
+    reply = platform.run(
+        "finish",
+        workspace_id,
+        session_id=session_id,
+        fence=fence,
+        outcome=outcome,
+        result=json.dumps(result, ensure_ascii=False, separators=(",", ":")),
+        text=result.get("text") or "",
+        note=json.dumps(note, ensure_ascii=False) if note else "",
+    )
+    _, state, depth, runnable = reply
+    if depth and runnable:
+        doorbell.ring(platform, workspace_id)
+    return str(state)
+
+
+def release(
+    platform: Platform,
+    workspace_id: str,
+    session_id: str,
+    fence: int,
+    mechanism: str,
+    reason: str,
+    counts: bool,
+    holds: bool = False,
+) -> str:
+    """Give a session back; its turn returns to its lane. Returns the turn's state.
+
+    Args:
+        counts: an attempt is used up and a pause follows (not for an orderly hand-back).
+        holds: the whole workspace pauses with it: its agent cannot be reached.
+    """
+    reply = platform.run(
+        "release",
+        workspace_id,
+        session_id=session_id,
+        fence=fence,
+        mechanism=mechanism,
+        reason=reason,
+        counts=counts,
+        holds=holds,
+    )
+    _after_return(platform, workspace_id, reply)
+    return str(reply[1])
+
+
+def reap(
+    platform: Platform,
+    workspace_id: str,
+    session: Session,
+    mechanism: str,
+    limit_ms: int,
+    setting: str,
+    reason: str = "",
+) -> bool:
+    """End a session by the platform, if its clock still says so. Returns whether it ended."""
+    reply = platform.run(
+        "reap",
+        workspace_id,
+        session_id=session.id,
+        fence=session.fence,
+        mechanism=mechanism,
+        limit_ms=limit_ms,
+        setting=setting,
+        reason=reason,
+    )
+    if reply[0] == "alive":
+        return False
+    _after_return(platform, workspace_id, reply)
+    return True
+
+
+def _after_return(platform: Platform, workspace_id: str, reply: list[Any]) -> None:
+    """Ring now, and have the reaper ring when the returned turn's pause is over."""
+    wake_at_ms, runnable = int(float(reply[2])), reply[3]
+    if wake_at_ms:
+        within_ms = max(0, wake_at_ms - platform.now_ms())
+        doorbell.watch(platform, workspace_id, within_ms / 1000)
+    if runnable:
+        doorbell.ring(platform, workspace_id)
+
+
+def ask(
+    platform: Platform,
+    workspace_id: str,
+    session: Session,
+    kind: str,
+    within_s: float,
+    mechanism: str,
+    reason: str,
+) -> int:
+    """Ask a session to ``checkpoint`` or ``cancel``. Returns the deadline (ms); asked once."""
+    reply = platform.run(
+        "ask",
+        workspace_id,
+        session_id=session.id,
+        fence=session.fence,
+        kind=kind,
+        within_ms=round(within_s * 1000),
+        mechanism=mechanism,
+        reason=reason,
+    )
+    doorbell.watch(platform, workspace_id, within_s)
+    return int(reply[1])
+
+
+def get(platform: Platform, workspace_id: str, session_id: str) -> Session:
+    """One session.
+
+    Raises:
+        SessionNotFound: also when its retention has passed.
+    """
+    text = platform.clients.data.hget(keys.of(workspace_id)["sessions"], session_id)
+    if text is None:
+        raise SessionNotFound(session_id=session_id)
+    return Session.parse(text)
+
+
+def bound(platform: Platform, workspace_id: str, session_id: str) -> Mapping[str, Any] | None:
+    """Exactly what a session was given."""
+    return _load(platform.clients.data.hget(keys.of(workspace_id)["bound"], session_id) or "")  # type: ignore[no-any-return]
+
+
+def live(platform: Platform, workspace_id: str) -> list[Session]:
+    """The sessions that hold a slot now, oldest first."""
+    return _named(platform, workspace_id, platform.clients.data.zrange(keys.of(workspace_id)["live"], 0, -1))
+
+
+def recent(platform: Platform, workspace_id: str, limit: int) -> list[Session]:
+    """The live sessions, then the newest ended; at most ``limit``."""
+    own = keys.of(workspace_id)
+    found = live(platform, workspace_id)
+    ended = platform.clients.data.zrevrange(own["ended"], 0, limit - 1)
+    return (found + _named(platform, workspace_id, ended))[:limit]
+
+
+def _named(platform: Platform, workspace_id: str, session_ids: list[str]) -> list[Session]:
+    if not session_ids:
+        return []
+    texts = platform.clients.data.hmget(keys.of(workspace_id)["sessions"], session_ids)
+    return [Session.parse(text) for text in texts if text]

@@ -1,0 +1,134 @@
+"""Logs and metrics of one process.
+
+Logs are structlog's: one JSON object a line off a terminal, columns on one; the message is the
+event's name. Counters live in Redis, written by the scripts that change state, so that no
+process's death loses one; a scrape reads them.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from threading import Lock
+
+import structlog
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from app.core import keys, workspaces
+from app.core.platform import Platform
+from app.core.settings import Settings
+
+CACHE_S = 2.0
+
+COUNTERS = {
+    "MESSAGE_QUEUED": ("turnkeeper_turns_queued", "Turns accepted, scheduled fires not counted."),
+    "CRON_QUEUED": ("turnkeeper_fires_queued", "Fires made and queued."),
+    "CRON_MISSED": ("turnkeeper_fires_missed", "Fires due longer ago than their catch-up window."),
+    "CRON_SKIPPED": ("turnkeeper_fires_skipped", "Fires not queued; the event names the mechanism."),
+    "CRON_EXECUTED": ("turnkeeper_fires_executed", "Fires whose turn ended, however it ended."),
+    "TURN_CLAIMED": ("turnkeeper_turns_claimed", "Sessions opened."),
+    "TURN_DELIVERED": ("turnkeeper_turns_delivered", "Turns handed to an agent."),
+    "SESSION_STARTED": ("turnkeeper_sessions_started", "Sessions the agent began."),
+    "SESSION_ENDED": ("turnkeeper_sessions_ended", "Sessions ended, however they ended."),
+    "AGENT_MESSAGE": ("turnkeeper_agent_messages", "Answers and notices of agents."),
+    "TURN_RETURNED": ("turnkeeper_turns_returned", "Turns back in their lane after a lost session."),
+    "TURN_EXPIRED": ("turnkeeper_turns_expired", "Turns that waited past their time to live."),
+    "TURN_DEAD": ("turnkeeper_turns_dead", "Dead letters made."),
+    "TURN_STALLED": ("turnkeeper_turns_stalled", "Sessions found without progress."),
+    "WRITE_FENCED": ("turnkeeper_writes_fenced", "Writes refused under a stale fence."),
+    "LIMIT_HIT": ("turnkeeper_limits_hit", "Limits that acted."),
+}
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send structlog and the standard library's loggers to stderr in one format."""
+    is_json = settings.log_format == "json" or (
+        settings.log_format == "auto" and not sys.stderr.isatty()
+    )
+    shared = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer = structlog.processors.JSONRenderer() if is_json else _columns()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,  # type: ignore[arg-type]
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
+    for noisy in ("rq.worker", "rq.scheduler", "rq_scheduler.scheduler", "httpx"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],  # type: ignore[list-item]
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _columns() -> structlog.dev.ConsoleRenderer:
+    """For a terminal. Tracebacks without local variables: those hold tokens and prompts."""
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+
+class Collector:
+    """Reads counters and gauges from Redis at a scrape; a reading is shared for two seconds."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._lock = Lock()
+        self._read_at = float("-inf")
+        self._metrics: list[Metric] = []
+
+    def collect(self) -> Iterator[Metric]:
+        """Prometheus calls this at each scrape."""
+        with self._lock:
+            now = self._platform.clock.monotonic()
+            if now - self._read_at > CACHE_S:
+                self._metrics = list(self._read())
+                self._read_at = now
+        yield from self._metrics
+
+    def _read(self) -> Iterator[Metric]:
+        platform = self._platform
+        found = workspaces.listing(platform)
+        totals = self._totals([item.id for item in found])
+        for event, (name, text) in COUNTERS.items():
+            yield CounterMetricFamily(name, text, value=totals.get(event, 0))
+        states = GaugeMetricFamily("turnkeeper_workspaces", "Workspaces by status.", labels=["status"])
+        for status in ("online", "degraded", "offline", "paused"):
+            states.add_metric([status], sum(item.status == status for item in found))
+        yield states
+        waiting = GaugeMetricFamily("turnkeeper_turns_waiting", "Waiting turns by lane.", labels=["lane"])
+        for lane in ("urgent", "chat", "task", "cron", "info"):
+            waiting.add_metric([lane], sum(item.waiting.get(lane, 0) for item in found))
+        waiting.add_metric(["returned"], sum(item.returned_count for item in found))
+        yield waiting
+        yield GaugeMetricFamily(
+            "turnkeeper_sessions_live", "Sessions that hold a slot.", sum(item.live_count for item in found)
+        )
+        control = platform.clients.control
+        yield GaugeMetricFamily(
+            "turnkeeper_workspaces_ready", "Workspaces in the ready set.", control.zcard(keys.READY)
+        )
+        ticks = GaugeMetricFamily(
+            "turnkeeper_tick_timestamp_seconds", "When a control job last ran, Unix time.", labels=["job"]
+        )
+        for job, at_ms in control.hgetall(keys.TICKS).items():
+            ticks.add_metric([job], int(at_ms) / 1000)
+        yield ticks
+
+    def _totals(self, workspace_ids: list[str]) -> dict[str, int]:
+        pipe = self._platform.clients.data.pipeline(transaction=False)
+        for workspace_id in workspace_ids:
+            pipe.hgetall(keys.of(workspace_id)["stats"])
+        totals: dict[str, int] = {}
+        for row in pipe.execute():
+            for event, count in row.items():
+                totals[event] = totals.get(event, 0) + int(count)
+        return totals

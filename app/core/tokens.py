@@ -1,0 +1,135 @@
+"""Bearer tokens: opaque, 256-bit, base64url; stored as SHA-256, listed by their first 8 characters."""
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from app.core import ids, keys
+from app.core.errors import InvalidInput, NotFound
+from app.core.platform import Platform
+
+SCOPES = ("read", "send", "runtime", "operate", "admin")
+EVERYWHERE = "*"
+LOGIN_TTL_S = 900
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a token may do: its scopes, in the named workspaces (``*``: all)."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: tuple[str, ...]
+    workspaces: tuple[str, ...]
+    created_at: int
+    expires_at: int | None = None
+
+    def allows(self, scope: str, workspace_id: str | None) -> bool:
+        """Whether this token reaches ``scope`` there; ``admin`` includes every scope."""
+        reaches = EVERYWHERE in self.workspaces or (workspace_id is not None and workspace_id in self.workspaces)
+        return reaches and (scope in self.scopes or "admin" in self.scopes)
+
+
+ROOT = Token("tok_root", "admin token of the settings", "", ("admin",), (EVERYWHERE,), 0)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def create(
+    platform: Platform,
+    name: str,
+    scopes: Sequence[str],
+    workspaces: Sequence[str] = (EVERYWHERE,),
+    expires_in_s: float | None = None,
+) -> tuple[str, Token]:
+    """Make a token. The text is returned once and never stored.
+
+    Raises:
+        InvalidInput: no scope, or an unknown one.
+    """
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        raise InvalidInput("scopes", f"one or more of {', '.join(SCOPES)}")
+    if not workspaces:
+        raise InvalidInput("workspaces", "one or more workspace ids, or '*'")
+    text, now = secrets.token_urlsafe(32), platform.now_ms()
+    token = Token(
+        id=ids.new("tok"),
+        name=name,
+        prefix=text[:8],
+        scopes=tuple(scopes),
+        workspaces=tuple(workspaces),
+        created_at=now,
+        expires_at=None if expires_in_s is None else now + round(expires_in_s * 1000),
+    )
+    platform.clients.control.hset(keys.TOKENS, _digest(text), json.dumps(asdict(token)))
+    return text, token
+
+
+def find(platform: Platform, text: str) -> Token | None:
+    """The token of this text; None where it is unknown, expired or revoked."""
+    root = platform.settings.admin_token.get_secret_value()
+    if root and hmac.compare_digest(text.encode(), root.encode()):
+        return ROOT
+    stored = platform.clients.control.hget(keys.TOKENS, _digest(text))
+    token = _parse(stored) if stored else None
+    if token is None or (token.expires_at is not None and token.expires_at <= platform.now_ms()):
+        return None
+    return token
+
+
+def _parse(stored: str) -> Token:
+    fields = json.loads(stored)
+    return Token(**{**fields, "scopes": tuple(fields["scopes"]), "workspaces": tuple(fields["workspaces"])})
+
+
+def listing(platform: Platform) -> list[Token]:
+    """Every stored token, newest first."""
+    found = [_parse(stored) for stored in platform.clients.control.hvals(keys.TOKENS)]
+    return sorted(found, key=lambda token: token.id, reverse=True)
+
+
+def revoke(platform: Platform, token_id: str) -> None:
+    """Forget a token; from the next request on it is unknown.
+
+    Raises:
+        NotFound: no token has this id.
+    """
+    for digest, stored in platform.clients.control.hgetall(keys.TOKENS).items():
+        if _parse(stored).id == token_id:
+            platform.clients.control.hdel(keys.TOKENS, digest)
+            return
+    raise NotFound(f"no token {token_id}")
+
+
+def login_code(platform: Platform, token: Token) -> str:
+    """A code that opens the UI once, with the rights of ``token``; gone after 15 minutes."""
+    code = secrets.token_urlsafe(24)
+    platform.clients.control.set(
+        keys.LOGINS + _digest(code), json.dumps(asdict(token)), px=LOGIN_TTL_S * 1000
+    )
+    return code
+
+
+def redeem(platform: Platform, code: str, session_s: float = 43_200) -> str | None:
+    """Turn a one-time code into a token for the UI's cookie; None where it is unknown or used."""
+    stored = platform.clients.control.getdel(keys.LOGINS + _digest(code))
+    if stored is None:
+        return None
+    text, now = secrets.token_urlsafe(32), platform.now_ms()
+    token = replace(
+        _parse(stored),
+        id=ids.new("tok"),
+        name="browser",
+        prefix=text[:8],
+        created_at=now,
+        expires_at=now + round(session_s * 1000),
+    )
+    platform.clients.control.hset(keys.TOKENS, _digest(text), json.dumps(asdict(token)))
+    return text

@@ -1,0 +1,183 @@
+"""Turns: accepting them, reading them, canceling those that wait."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core import doorbell, ids, keys
+from app.core.errors import InvalidInput, TurnNotFound
+from app.core.platform import Platform
+from app.core.records import Session, Turn
+from app.core.states import LANES, TRANSITIONS
+
+LANE_OF_ORIGIN: Mapping[str, str] = {"chat": "chat", "agent": "task", "cron": "cron"}
+LANE_OF_PRIORITY: Mapping[int, str] = {100: "urgent", 70: "chat", 50: "task", 30: "cron", 10: "info"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a caller asks of a workspace's agent.
+
+    ``body`` is kept as it is: ``text`` (what the agent is told) and whatever else the adapter or
+    the answer needs. ``idempotency_key`` names this submit for 24 hours, and the same key with
+    another body is refused; ``repeat_key`` names it only while the first one is waiting or running,
+    and only a send of the same body by the same principal counts as its repeat.
+    """
+
+    body: Mapping[str, Any]
+    origin: str = "chat"
+    lane: str | None = None
+    principal: str = ""
+    context_id: str | None = None
+    idempotency_key: str | None = None
+    repeat_key: str | None = None
+    expires_in_s: float | None = None
+    redeliver: str | None = None
+    replay_of: str | None = None
+    turn_id: str = field(default_factory=lambda: ids.new("trn"))
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The answer to a submit. ``depth`` counts the waiting turns, this one included."""
+
+    outcome: str
+    turn_id: str
+    depth: int
+    oldest_wait_s: float
+    session_age_s: float
+
+
+def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
+    """Accept a turn durably and ring; never waits for the agent.
+
+    A repeat of the call with the same ``turn_id`` is answered as the first was.
+
+    Raises:
+        WorkspaceNotFound, WorkspaceRemoved, QueueFull, IdempotencyConflict, InvalidInput.
+    """
+    lane = request.lane or LANE_OF_ORIGIN[request.origin]
+    if lane not in LANES:
+        raise InvalidInput("lane", f"one of {', '.join(LANES)}")
+    body = json.dumps(request.body, ensure_ascii=False, separators=(",", ":"))
+    named = request.idempotency_key or request.repeat_key
+    digest = hashlib.sha256(body.encode()).hexdigest()[:32] if named else ""
+    kind = "key" if request.idempotency_key else "repeat"
+    same = (request.context_id or "", digest) if kind == "repeat" else ()
+    submit_key = keys.idempotency(workspace_id, kind, request.principal, named or "", *same)
+    record = {
+        "context_id": request.context_id,
+        "redeliver": request.redeliver,
+        "replay_of": request.replay_of,
+    }
+    reply = platform.run(
+        "submit",
+        workspace_id,
+        {"submit_key": submit_key},
+        turn_id=request.turn_id,
+        lane=lane,
+        origin=request.origin,
+        body=body,
+        record=json.dumps({name: value for name, value in record.items() if value is not None}),
+        digest=digest,
+        coalesce=kind == "repeat",
+        max_wait_ms=round(platform.settings.lane_max_wait_s * 1000),
+        expires_in_ms=None if request.expires_in_s is None else round(request.expires_in_s * 1000),
+    )
+    outcome, turn_id, depth, oldest_ms, session_ms, runnable = reply
+    if runnable and outcome == "accepted":
+        doorbell.ring(platform, workspace_id)
+    return Accepted(outcome, turn_id, depth, oldest_ms / 1000, session_ms / 1000)
+
+
+def get(platform: Platform, workspace_id: str, turn_id: str) -> Turn:
+    """One turn.
+
+    Raises:
+        TurnNotFound: also when its retention has passed.
+    """
+    text = platform.clients.data.hget(keys.of(workspace_id)["turns"], turn_id)
+    if text is None:
+        raise TurnNotFound(turn_id=turn_id)
+    return Turn.parse(text)
+
+
+def read_parts(platform: Platform, workspace_id: str, turn_id: str) -> tuple[Any, Any]:
+    """What was asked and what came back (None while nothing did)."""
+    own = keys.of(workspace_id)
+    pipe = platform.clients.data.pipeline(transaction=False)
+    pipe.hget(own["bodies"], turn_id)
+    pipe.hget(own["results"], turn_id)
+    body, result = pipe.execute()
+    return json.loads(body) if body else None, json.loads(result) if result else None
+
+
+def listing(platform: Platform, workspace_id: str, state: str | None, limit: int) -> list[Turn]:
+    """Turns, newest accepted first among the open, then newest ended; at most ``limit``."""
+    if state is not None and state not in TRANSITIONS:
+        raise InvalidInput("state", f"one of {', '.join(TRANSITIONS)}")
+    own, data = keys.of(workspace_id), platform.clients.data
+    found: list[Turn] = []
+    for name in ("open", "dead", "done"):
+        start, page = 0, max(limit, 100)
+        while len(found) < limit:
+            part: Sequence[str] = data.zrevrange(own[name], start, start + page - 1)
+            if not part:
+                break
+            texts = data.hmget(own["turns"], part)
+            turns = [Turn.parse(text) for text in texts if text]
+            found += [turn for turn in turns if state in (None, turn.state)]
+            start += page
+    return found[:limit]
+
+
+def cancel(platform: Platform, workspace_id: str, turn_id: str, reason: str) -> str:
+    """Cancel a turn: at once while it waits, through its own session while it runs; idempotent.
+
+    Returns:
+        ``canceled``, ``canceling``, or the state in which the turn had already ended.
+    """
+    reply = platform.run("cancel", workspace_id, turn_id=turn_id, reason=reason)
+    if reply[0] in ("canceled", "replayed"):
+        return "canceled"
+    if reply[0] == "ended":
+        return str(reply[1])
+    grace_s = platform.settings.cancel_grace_s
+    platform.run(
+        "ask",
+        workspace_id,
+        session_id=reply[1],
+        fence=reply[2],
+        kind="cancel",
+        within_ms=round(grace_s * 1000),
+        mechanism="cancel",
+        reason=reason,
+    )
+    doorbell.watch(platform, workspace_id, grace_s)
+    return "canceling"
+
+
+def replay(platform: Platform, workspace_id: str, turn_id: str) -> Accepted:
+    """Queue an ended turn again, as a new turn that names the old one.
+
+    Raises:
+        InvalidInput: the turn has not ended.
+    """
+    turn = get(platform, workspace_id, turn_id)
+    if turn.ended_at is None:
+        raise InvalidInput("turn", f"only an ended turn can be replayed; this one is {turn.state}")
+    body, _ = read_parts(platform, workspace_id, turn_id)
+    request = Request(
+        body=body, origin=turn.origin, lane=turn.lane, context_id=turn.context_id, replay_of=turn.id
+    )
+    return submit(platform, workspace_id, request)
+
+
+def session_of(platform: Platform, workspace_id: str, turn: Turn) -> Session | None:
+    """The session the turn is in, or was in last."""
+    if not turn.session_id:
+        return None
+    text = platform.clients.data.hget(keys.of(workspace_id)["sessions"], turn.session_id)
+    return Session.parse(text) if text else None

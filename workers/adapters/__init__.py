@@ -1,0 +1,1 @@
+"""How a bound turn reaches an agent."""

@@ -1,0 +1,78 @@
+"""A visit to one workspace: claim, bind, hand over, up to a bound; then to the back of the set."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from app.core import doorbell, sessions
+from app.core.errors import StaleFence
+from app.core.platform import Platform
+from app.core.sessions import Claim, NoClaim
+from workers.adapters.base import Adapter, DeliveryFailed
+
+log = structlog.get_logger(__name__)
+
+
+def visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
+    """Claim and deliver what the workspace has room for, at most ``claims_per_visit`` turns.
+
+    The reaper is told before the first claim, so a death between two lines leaves no session
+    unwatched. Returns how many turns were delivered.
+    """
+    settings = platform.settings
+    doorbell.watch(platform, workspace_id, settings.lease_ttl_s)
+    for count in range(settings.claims_per_visit):
+        claim = sessions.claim(platform, workspace_id)
+        if isinstance(claim, NoClaim):
+            if claim.wake_at_ms:
+                within_ms = claim.wake_at_ms - platform.now_ms()
+                doorbell.watch(platform, workspace_id, within_ms / 1000)
+            log.debug("nothing to claim", workspace_id=workspace_id, reason=claim.reason)
+            return count
+        hand_over(platform, adapter, workspace_id, claim)
+    doorbell.ring(platform, workspace_id)
+    return settings.claims_per_visit
+
+
+def hand_over(platform: Platform, adapter: Adapter, workspace_id: str, claim: Claim) -> None:
+    """Bind one claimed turn and hand it to the agent; a failed delivery gives it back."""
+    session, turn = claim.session, claim.turn
+    try:
+        if turn.schedule_id and claim.schedule is None:
+            result = {"error": {"code": "schedule_removed", "message": "its schedule was removed"}}
+            sessions.finish(platform, workspace_id, session.id, session.fence, "canceled", result)
+            return
+        adapter.deliver(platform, workspace_id, claim, bind(claim))
+    except DeliveryFailed as failure:
+        log.warning(
+            "TURN_RETURNED", workspace_id=workspace_id, turn_id=turn.id, reason=failure.reason
+        )
+        sessions.release(
+            platform,
+            workspace_id,
+            session.id,
+            session.fence,
+            "delivery_failed",
+            failure.reason,
+            counts=True,
+            holds=failure.holds,
+        )
+    except StaleFence:  # ended while it was being handed over: the platform's word stands
+        log.warning("WRITE_FENCED", workspace_id=workspace_id, session_id=session.id)
+
+
+def bind(claim: Claim) -> Mapping[str, Any]:
+    """What the session is given. Policy is read here, after the claim, and nowhere earlier."""
+    prompt = claim.schedule["prompt"] if claim.schedule else claim.body.get("text", "")
+    bound: dict[str, Any] = {
+        "prompt": prompt,
+        "prompt_version": claim.schedule["prompt_version"] if claim.schedule else None,
+        "message": claim.body.get("message"),
+        "checkpoint": claim.note,
+        "memories": [],
+    }
+    text = json.dumps(bound, sort_keys=True, ensure_ascii=False)
+    return bound | {"digest": hashlib.sha256(text.encode()).hexdigest()}

@@ -1,0 +1,75 @@
+"""The RQ jobs, called by dotted name; each may run twice, late, or not at all without harm."""
+
+import structlog
+
+from app.core import doorbell, ids, keys
+from app.core.errors import TurnkeeperError
+from app.core.platform import Platform, current
+from workers import reaper, sweep as sweeping
+from workers.adapters.base import Adapter
+from workers.adapters.inbox import Inbox
+from workers.deliver import visit
+
+LEASE_S = 15.0
+log = structlog.get_logger(__name__)
+
+
+def dispatch() -> None:
+    """Serve the ready set for one time slice, then hand on to the next job."""
+    platform = current()
+    try:
+        serve(platform, Inbox(), platform.settings.dispatch_slice_s)
+    finally:
+        if not platform.stopping.is_set() and not doorbell.queue(platform, doorbell.DISPATCH).count:
+            doorbell.enqueue_dispatch(platform)
+
+
+def serve(platform: Platform, adapter: Adapter, slice_s: float) -> int:
+    """Visit rung workspaces until the slice is over or the process stops. Returns turns delivered.
+
+    A busy system thus pays RQ once a slice; an idle one waits here and answers in milliseconds.
+    """
+    slice_id = ids.new("slice")
+    clock = platform.clock
+    end, renew_at, delivered = clock.monotonic() + slice_s, 0.0, 0
+    try:
+        while (now := clock.monotonic()) < end and not platform.stopping.is_set():
+            if now >= renew_at:
+                platform.run_control("dispatcher", slice_id=slice_id, ttl_ms=round(LEASE_S * 1000))
+                renew_at = now + LEASE_S / 3
+            workspace_id = doorbell.next_ready(platform, max(0.01, min(1.0, end - now)))
+            if workspace_id is not None:
+                delivered += _visit(platform, adapter, workspace_id)
+    finally:
+        platform.run_control("dispatcher", slice_id=slice_id, ttl_ms=0)
+    return delivered
+
+
+def _visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
+    try:
+        return visit(platform, adapter, workspace_id)
+    except TurnkeeperError as refusal:  # one workspace's trouble is not the others'
+        log.warning("visit refused", workspace_id=workspace_id, code=refusal.code)
+        return 0
+
+
+def reap() -> None:
+    """Ticked every second: end what ran out."""
+    platform = current()
+    reaper.reap(platform)
+    _tell(platform, "reap")
+
+
+def sweep() -> None:
+    """Ticked every ``sweep_interval_s``: repair the hints. Copies that queued up meanwhile pass."""
+    platform = current()
+    hold_ms = round(platform.settings.sweep_interval_s * 500)
+    if platform.clients.control.set("tk:sweep:hold", "1", nx=True, px=hold_ms):
+        rung = sweeping.sweep(platform)
+        if rung:
+            log.info("rang again", rung_count=rung)
+        _tell(platform, "sweep")
+
+
+def _tell(platform: Platform, job: str) -> None:
+    platform.clients.control.hset(keys.TICKS, job, platform.now_ms())
