@@ -56,7 +56,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         settings = Settings.from_env()
     except SettingsFault as fault:
-        print("\n".join(f"setting refused: {line}" for line in fault.fields["faults"]), file=sys.stderr)
+        print(
+            "\n".join(f"setting refused: {line}" for line in fault.fields["faults"]),
+            file=sys.stderr,
+        )
         return 1
     telemetry.configure_logs(settings)
     platform = Platform.start(settings)
@@ -78,9 +81,7 @@ def main(argv: Sequence[str]) -> int:
 def tick(platform: Platform, stopping: threading.Event) -> None:
     """Enqueue what is due, once a second, until stopped."""
     schema.ensure(platform.clients.control)
-    scheduler = Scheduler(
-        queue_name=doorbell.CONTROL, connection=platform.clients.rq, interval=1
-    )
+    scheduler = Scheduler(queue_name=doorbell.CONTROL, connection=platform.clients.rq, interval=1)
     register(platform, scheduler)
     log.info("scheduler started")
     while not stopping.is_set():

@@ -45,7 +45,7 @@ def _batch(
     platform: Platform, members: Sequence[keys.DueMember], now: int, next_fire: NextFire
 ) -> int:
     calls: list[tuple[str, dict[str, Any]]] = []
-    called: list[tuple[Due, int]] = []
+    called: list[tuple[Due, Schedule, int]] = []
     hints: dict[str, float] = {}
     gone: list[str] = []
     for due in _read(platform, members):
@@ -58,7 +58,7 @@ def _batch(
             following = next_fire(schedule.cron_expr, schedule.timezone, nominal)
             args = schedules.fire_args(platform, schedule, nominal, following, "make", now)
             calls.append((due.member.workspace_id, platform.with_limits("fire", args)))
-            called.append((due, following))
+            called.append((due, schedule, following))
     replies = scripts.call_many(platform.clients.data, "fire", calls) if calls else []
     rings, made = _settle(called, replies, hints)
     if hints:
@@ -71,27 +71,26 @@ def _batch(
 
 
 def _settle(
-    called: Sequence[tuple[Due, int]],
+    called: Sequence[tuple[Due, Schedule, int]],
     replies: Sequence[list[Any] | TurnkeeperError],
     hints: dict[str, float],
 ) -> tuple[set[str], int]:
     """Read the replies: whom to ring, how many were made; fills in when to look next."""
     rings, made = set(), 0
-    for (due, following), reply in zip(called, replies, strict=True):
-        assert due.schedule is not None
+    for (due, schedule, following), reply in zip(called, replies, strict=True):
         if isinstance(reply, TurnkeeperError):  # changed or removed meanwhile: read again at once
-            log.info("fire not made", schedule_id=due.schedule.id, code=reply.code)
+            log.info("fire not made", schedule_id=schedule.id, code=reply.code)
             continue
         outcome = reply[0]
         if outcome in ("moved", "early"):  # another scheduler made it, or a clock runs ahead
-            hints[str(due.member)] = float(reply[1] or following) + due.schedule.jitter_ms
+            hints[str(due.member)] = float(reply[1] or following) + schedule.jitter_ms
             continue
-        hints[str(due.member)] = following + due.schedule.jitter_ms
+        hints[str(due.member)] = following + schedule.jitter_ms
         made += outcome == "made"
         if outcome == "made" and reply[2]:
             rings.add(due.member.workspace_id)
         if outcome != "made":
-            log.warning("fire not queued", schedule_id=due.schedule.id, outcome=outcome)
+            log.warning("fire not queued", schedule_id=schedule.id, outcome=outcome)
     return rings, made
 
 

@@ -1,4 +1,4 @@
-"""``python -m workers``: one RQ worker process per queue; ``python -m workers dispatch``: only that.
+"""``python -m workers``: one RQ worker process per queue; ``… dispatch``: only that one.
 
 One queue per process: with two, RQ takes jobs by BLPOP, and a death between the pop and the
 start loses the job for ever. No fork per job: our jobs are short and ours.
@@ -16,7 +16,8 @@ import structlog
 from rq import SimpleWorker
 from rq.timeouts import TimerDeathPenalty
 
-from app.core import doorbell, platform as platforms, schema, telemetry
+from app.core import doorbell, schema, telemetry
+from app.core import platform as platforms
 from app.core.errors import SettingsFault
 from app.core.settings import Settings
 
@@ -32,7 +33,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         settings = Settings.from_env()
     except SettingsFault as fault:
-        print("\n".join(f"setting refused: {line}" for line in fault.fields["faults"]), file=sys.stderr)
+        print(
+            "\n".join(f"setting refused: {line}" for line in fault.fields["faults"]),
+            file=sys.stderr,
+        )
         return 1
     telemetry.configure_logs(settings)
     return work(settings, argv[0]) if argv else supervise(settings)
@@ -51,7 +55,7 @@ def work(settings: Settings, queue_name: str) -> int:
 
         def request_stop(self, signum: int, frame: FrameType | None) -> None:
             platform.stopping.set()
-            super().request_stop(signum, frame)
+            super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
     if queue_name == doorbell.DISPATCH:
         doorbell.enqueue_dispatch(platform)
@@ -98,7 +102,9 @@ def _keep(queue_name: str, stopping: threading.Event, drain_s: float) -> None:
                 child.kill()
                 child.wait()
             return
-        log.warning("worker ended; starting it again", queue=queue_name, exit_status=child.returncode)
+        log.warning(
+            "worker ended; starting it again", queue=queue_name, exit_status=child.returncode
+        )
         stopping.wait(pause_s)
         pause_s = min(pause_s * 2, 10)
 

@@ -5,7 +5,8 @@ import structlog
 from app.core import doorbell, ids, keys
 from app.core.errors import TurnkeeperError
 from app.core.platform import Platform, current
-from workers import reaper, sweep as sweeping
+from workers import reaper
+from workers import sweep as sweeping
 from workers.adapters.base import Adapter
 from workers.adapters.inbox import Inbox
 from workers.deliver import visit

@@ -64,7 +64,7 @@ class SendParams(BaseModel):
     """Parameters of ``message/send``."""
 
     message: Message
-    configuration: Configuration = Configuration()
+    configuration: Configuration = Field(default_factory=lambda: Configuration.model_validate({}))
     metadata: dict[str, Any] | None = None
     expires_in_seconds: float | None = Field(None, gt=0, le=31_536_000)
     priority: int | None = None
@@ -125,10 +125,14 @@ def _short_form(workspace_id: str, body: dict[str, Any]) -> Response:
 
 def _submit(workspace_id: str, params: SendParams) -> turns.Accepted:
     message = params.message
-    text = "\n".join(str(part["text"]) for part in message.parts if isinstance(part.get("text"), str))
+    text = "\n".join(
+        str(part["text"]) for part in message.parts if isinstance(part.get("text"), str)
+    )
     limit = platform().settings.prompt_max_bytes
     if len(text.encode()) > limit:
-        raise InvalidInput("params.message.parts", f"at most {limit} bytes of text (TURNKEEPER_PROMPT_MAX_BYTES)")
+        raise InvalidInput(
+            "params.message.parts", f"at most {limit} bytes of text (TURNKEEPER_PROMPT_MAX_BYTES)"
+        )
     if params.priority is not None and params.priority not in turns.LANE_OF_PRIORITY:
         allowed = ", ".join(str(number) for number in turns.LANE_OF_PRIORITY)
         raise InvalidInput("params.priority", f"one of {allowed}")
@@ -157,7 +161,11 @@ def _submit(workspace_id: str, params: SendParams) -> turns.Accepted:
 def _json_rpc(workspace_id: str, body: Any) -> Response:
     call_id = body.get("id") if isinstance(body, dict) else None
     try:
-        if not isinstance(body, dict) or body.get("jsonrpc") != "2.0" or not isinstance(body.get("method"), str):
+        if (
+            not isinstance(body, dict)
+            or body.get("jsonrpc") != "2.0"
+            or not isinstance(body.get("method"), str)
+        ):
             raise RpcError(INVALID_REQUEST, "not a JSON-RPC 2.0 request")
         if not (call_id is None or isinstance(call_id, str | int)):
             raise RpcError(INVALID_REQUEST, "id: a string, a whole number or null")
@@ -167,7 +175,10 @@ def _json_rpc(workspace_id: str, body: Any) -> Response:
         result = method(workspace_id, body.get("params", {}))
     except ValidationError as error:
         rows = error.errors(include_url=False, include_context=False, include_input=False)
-        data = [{"field": ".".join(str(part) for part in row["loc"]), "rule": row["msg"]} for row in rows]
+        data = [
+            {"field": ".".join(str(part) for part in row["loc"]), "rule": row["msg"]}
+            for row in rows
+        ]
         return _failure(call_id, RpcError(INVALID_PARAMS, "invalid parameters", data))
     except InvalidInput as error:
         return _failure(call_id, RpcError(INVALID_PARAMS, error.detail, error.fields.get("errors")))
@@ -176,7 +187,9 @@ def _json_rpc(workspace_id: str, body: Any) -> Response:
     except RpcError as error:
         return _failure(call_id, error)
     except TurnkeeperError as error:
-        return _failure(call_id, RpcError(INTERNAL_ERROR, error.detail, {"code": error.code, **error.fields}))
+        return _failure(
+            call_id, RpcError(INTERNAL_ERROR, error.detail, {"code": error.code, **error.fields})
+        )
     return answer({"jsonrpc": "2.0", "id": call_id, "result": result})
 
 
@@ -197,7 +210,11 @@ def _send(workspace_id: str, raw: Any) -> dict[str, Any]:
 
 def _wait(workspace_id: str, turn_id: str) -> None:
     """Until the turn has ended, at most ``message_wait_s``; woken by its events."""
-    here, settings, clock = current_app.extensions["turnkeeper"], platform().settings, platform().clock
+    here, settings, clock = (
+        current_app.extensions["turnkeeper"],
+        platform().settings,
+        platform().clock,
+    )
     end = clock.monotonic() + settings.message_wait_s
     try:
         with here.hub.waiting([workspace_id], settings.waiters_max) as waiter:
@@ -227,11 +244,22 @@ def task(workspace_id: str, turn_id: str) -> dict[str, Any]:
         "id": turn.id,
         "contextId": turn.context_id or turn.id,
         "status": {"state": _task_state(turn), "timestamp": rfc3339(turn.state_at)},
-        "metadata": {"turnkeeper": {"state": turn.state, "attempt": turn.attempt, "mechanism": turn.mechanism}},
+        "metadata": {
+            "turnkeeper": {
+                "state": turn.state,
+                "attempt": turn.attempt,
+                "mechanism": turn.mechanism,
+            }
+        },
     }
     if body and body.get("message"):
         shown["history"] = [
-            {"kind": "message", **body["message"], "taskId": turn.id, "contextId": shown["contextId"]}
+            {
+                "kind": "message",
+                **body["message"],
+                "taskId": turn.id,
+                "contextId": shown["contextId"],
+            }
         ]
     text = (result or {}).get("text")
     reason = ((result or {}).get("error") or {}).get("message")
@@ -271,5 +299,3 @@ def show_queue_entry(workspace_id: str, queue_id: str) -> Response:
             "session": views.session(workspace_id, session, now) if session else None,
         }
     )
-
-

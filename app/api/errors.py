@@ -59,7 +59,12 @@ class BodyTooLarge(TurnkeeperError):
 
 def problem(status: int, code: str, title: str, detail: str, fields: dict[str, Any]) -> Response:
     """An ``application/problem+json`` response."""
-    body = {"type": f"urn:turnkeeper:problem:{code}", "title": title, "status": status, "code": code}
+    body = {
+        "type": f"urn:turnkeeper:problem:{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+    }
     text = json.dumps({**fields, **body, "detail": detail}, ensure_ascii=False)
     response = Response(text, status, content_type="application/problem+json")
     if code in RETRY_AFTER_S:

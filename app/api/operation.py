@@ -18,10 +18,9 @@ from spectree.models import SecureType, SecuritySchemeData
 from app.api.errors import NotJson
 from app.core.errors import Forbidden, InvalidInput, Unauthorized
 from app.core.platform import Platform
-from app.core.tokens import Token, find
+from app.core.tokens import COOKIE, Token, find
 
 PUBLIC = "public"
-COOKIE = "turnkeeper"
 View = TypeVar("View", bound=Callable[..., Any])
 
 spec = SpecTree(
@@ -34,7 +33,9 @@ spec = SpecTree(
     naming_strategy=lambda model: model.__name__,
     nested_naming_strategy=lambda _, child: child,
     security_schemes=[
-        SecurityScheme(name="bearer", data=SecuritySchemeData(type=SecureType.HTTP, scheme="bearer"))
+        SecurityScheme(
+            name="bearer", data=SecuritySchemeData(type=SecureType.HTTP, scheme="bearer")
+        )
     ],
 )
 
@@ -95,12 +96,13 @@ def operation(
             resp=Documented(**answers),
             tags=[tag],
             security={} if scope == PUBLIC else {"bearer": [scope]},
-            skip_validation=True,
             operation_id=view.__name__,
-        )(checked)
-        documented.scope = scope
-        documented.is_anywhere = is_anywhere
-        return documented  # type: ignore[no-any-return]
+        )(view)
+        # Only its documentation: called through, it would read every answer, a stream for ever.
+        checked.__wrapped__ = documented  # type: ignore[attr-defined]
+        checked.scope = scope  # type: ignore[attr-defined]
+        checked.is_anywhere = is_anywhere  # type: ignore[attr-defined]
+        return checked
 
     return decorate
 
@@ -129,7 +131,9 @@ def authorize() -> None:
         raise Unauthorized
     workspace_id = (request.view_args or {}).get("workspace_id")
     is_anywhere = getattr(view, "is_anywhere", False)
-    if scope is None or not found.allows(scope, found.workspaces[0] if is_anywhere else workspace_id):
+    if scope is None or not found.allows(
+        scope, found.workspaces[0] if is_anywhere else workspace_id
+    ):
         needed = scope or "a scope that this route does not declare"
         where = f" in workspace {workspace_id}" if workspace_id else " in all workspaces"
         raise Forbidden(f"this needs scope {needed}{where}", needed_scope=needed)

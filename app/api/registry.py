@@ -39,7 +39,9 @@ def update_card(body: models.Register) -> Response:
 
 
 @blueprint.post("/registry/heartbeat")
-@operation("runtime", is_anywhere=True, tag=TAG, body=models.FieldHeartbeat, reply=models.HeartbeatAnswer)
+@operation(
+    "runtime", is_anywhere=True, tag=TAG, body=models.FieldHeartbeat, reply=models.HeartbeatAnswer
+)
 def registry_heartbeat(body: models.FieldHeartbeat) -> Response:
     """The field platform's heartbeat: it counts its tasks and names no session."""
     require("runtime", body.workspace_id)

@@ -38,7 +38,9 @@ def next_turn(workspace_id: str, query: models.Poll) -> Response:
 
 def _handed(workspace_id: str, found: Handover) -> dict[str, Any]:
     session, turn, bound = found.session, found.turn, found.bound
-    idle_ms, _ = workspaces.get(platform(), workspace_id).idle_ms(platform().settings.idle_timeout_s)
+    idle_ms, _ = workspaces.get(platform(), workspace_id).idle_ms(
+        platform().settings.idle_timeout_s
+    )
     return {
         "turn_id": turn.id,
         "session_id": session.id,
@@ -88,7 +90,9 @@ def _progress(workspace_id: str, session_id: str, body: models.Progress) -> list
 @operation("runtime", tag=TAG, body=models.Finish, reply=models.Reported)
 def finish_session(workspace_id: str, session_id: str, body: models.Finish) -> Response:
     """The agent's own end; a repeat of an accepted one changes nothing."""
-    return answer({"status": "ok", "state": _finish(workspace_id, session_id, body), "directives": []})
+    return answer(
+        {"status": "ok", "state": _finish(workspace_id, session_id, body), "directives": []}
+    )
 
 
 def _finish(workspace_id: str, session_id: str, body: models.Finish) -> str:

@@ -144,5 +144,7 @@ def schedules_health(workspace_id: str) -> Response:
 @operation("read", tag="admin", reply=models.ScheduleHealths, is_anywhere=True)
 def all_schedules_health() -> Response:
     """The same for every workspace that the token reaches."""
-    reached = [item.id for item in workspaces.listing(platform()) if token().allows("read", item.id)]
+    reached = [
+        item.id for item in workspaces.listing(platform()) if token().allows("read", item.id)
+    ]
     return answer({"schedules": [row for item in reached for row in _health(item)]})

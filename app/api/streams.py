@@ -52,7 +52,9 @@ def stream_events(workspace_id: str, query: models.StreamQuery) -> Response:
 @operation("read", tag="events", query=models.StreamQuery, is_anywhere=True)
 def stream_all_events(query: models.StreamQuery) -> Response:
     """The events of every workspace that the token reaches now (SSE)."""
-    reached = [item.id for item in workspaces.listing(platform()) if token().allows("read", item.id)]
+    reached = [
+        item.id for item in workspaces.listing(platform()) if token().allows("read", item.id)
+    ]
     return _stream(reached, _since(query))
 
 
@@ -76,11 +78,15 @@ def _stream(workspace_ids: list[str], since: str | None) -> Response:
         # Entered here, so that a refusal is an answer and not a broken stream.
         waiter = stack.enter_context(here.hub.waiting(workspace_ids, settings.streams_max))
         opening = [
-            frame("snapshot", json.dumps(snapshot(one), ensure_ascii=False), _at(waiter, one, since))
+            frame(
+                "snapshot", json.dumps(snapshot(one), ensure_ascii=False), _at(waiter, one, since)
+            )
             for one in workspace_ids
         ]
         held = stack.pop_all()
-    response = Response(_lines(here.platform, waiter, opening, since), content_type="text/event-stream")
+    response = Response(
+        _lines(here.platform, waiter, opening, since), content_type="text/event-stream"
+    )
     response.call_on_close(held.close)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"

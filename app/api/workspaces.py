@@ -106,7 +106,9 @@ def list_activity(workspace_id: str, query: models.ActivityQuery) -> Response:
     before = "+"
     while len(rows) < query.limit:
         page = events.latest(platform(), workspace_id, 500, before)
-        rows += [row for event in page if (row := _activity(event)) and query.type in (None, row["type"])]
+        rows += [
+            row for event in page if (row := _activity(event)) and query.type in (None, row["type"])
+        ]
         if len(page) < 500:
             break
         before = f"({page[-1].id}"

@@ -57,4 +57,6 @@ def next_ready(platform: Platform, wait_s: float) -> str | None:
 
 def watch(platform: Platform, workspace_id: str, within_s: float) -> None:
     """Have the reaper look at a workspace within so long."""
-    platform.run_control("watch", workspace_id=workspace_id, within_ms=max(0, round(within_s * 1000)))
+    platform.run_control(
+        "watch", workspace_id=workspace_id, within_ms=max(0, round(within_s * 1000))
+    )

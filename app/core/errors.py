@@ -23,9 +23,7 @@ class InvalidInput(TurnkeeperError):
     code = "invalid_input"
 
     def __init__(self, field: str, rule: str, **fields: Any) -> None:
-        super().__init__(
-            f"{field}: {rule}", errors=[{"field": field, "rule": rule}], **fields
-        )
+        super().__init__(f"{field}: {rule}", errors=[{"field": field, "rule": rule}], **fields)
 
 
 class NotFound(TurnkeeperError):

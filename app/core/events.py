@@ -135,4 +135,3 @@ def append(
         session_id=session_id,
     )
     return str(reply[1])
-

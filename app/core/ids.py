@@ -27,5 +27,7 @@ def check_workspace(workspace_id: str) -> str:
         InvalidInput: naming the rule.
     """
     if not _WORKSPACE.fullmatch(workspace_id):
-        raise InvalidInput("id", "1 to 64 letters, digits, '_', '.', '-'; the first a letter or digit")
+        raise InvalidInput(
+            "id", "1 to 64 letters, digits, '_', '.', '-'; the first a letter or digit"
+        )
     return workspace_id

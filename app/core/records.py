@@ -1,21 +1,16 @@
 """Turns and sessions as the scripts write them: values, read from JSON, never written back."""
 
 import json
-from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import Any, Self
-
-
-@lru_cache
-def _names(cls: type) -> frozenset[str]:
-    return frozenset(item.name for item in fields(cls))
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 
 class _Record:
     @classmethod
     def parse(cls, text: str) -> Self:
         """From the script's JSON; fields of a newer version are passed over."""
-        known = _names(cls)
+        known: Mapping[str, object] = cls.__dataclass_fields__  # type: ignore[attr-defined]
         return cls(**{name: value for name, value in json.loads(text).items() if name in known})
 
 

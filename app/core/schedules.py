@@ -107,7 +107,11 @@ def _due_at(platform: Platform, schedule: Schedule) -> int | None:
 
 
 def _put(
-    platform: Platform, schedule: Schedule, now: int, policy_changed: bool, next_ms: int | None = None
+    platform: Platform,
+    schedule: Schedule,
+    now: int,
+    policy_changed: bool,
+    next_ms: int | None = None,
 ) -> Schedule:
     first = cron_next(schedule.cron_expr, schedule.timezone, now)
     next_ms = (next_ms or first) if schedule.enabled else None
@@ -222,7 +226,9 @@ def fires(platform: Platform, workspace_id: str, schedule_id: str, limit: int) -
         if text:
             names = Fire.__dataclass_fields__
             stored = {name: value for name, value in json.loads(text).items() if name in names}
-            found.append(Fire(schedule_id=schedule_id, nominal_at=int(row.rsplit(":", 1)[1]), **stored))
+            found.append(
+                Fire(schedule_id=schedule_id, nominal_at=int(row.rsplit(":", 1)[1]), **stored)
+            )
     return found
 
 
@@ -280,5 +286,3 @@ def health(platform: Platform, schedule: Schedule, now_ms: int) -> dict[str, Any
         "last_state": newest.state if newest else None,
         "waiting_fires": len(waiting),
     }
-
-

@@ -69,7 +69,9 @@ def load() -> Mapping[str, Script]:
 
 
 def _declared(source: str, what: str) -> list[str]:
-    return [word for kind, words in _HEADER.findall(source) if kind == what for word in words.split()]
+    return [
+        word for kind, words in _HEADER.findall(source) if kind == what for word in words.split()
+    ]
 
 
 def _assemble(name: str, source: str, parts: Mapping[str, str]) -> Script:

@@ -82,7 +82,9 @@ def bind(
 
 def take(platform: Platform, workspace_id: str, instance: str) -> tuple[Handover | None, int]:
     """The next bound session for a polling runtime, and when one may be handed out again (ms)."""
-    outcome, session, turn, body, bound, wake = platform.run("take", workspace_id, instance=instance)
+    outcome, session, turn, body, bound, wake = platform.run(
+        "take", workspace_id, instance=instance
+    )
     if outcome == "empty":
         return None, int(wake)
     return Handover(Session.parse(session), Turn.parse(turn), _load(body), _load(bound)), 0
@@ -266,7 +268,9 @@ def bound(platform: Platform, workspace_id: str, session_id: str) -> Mapping[str
 
 def live(platform: Platform, workspace_id: str) -> list[Session]:
     """The sessions that hold a slot now, oldest first."""
-    return _named(platform, workspace_id, platform.clients.data.zrange(keys.of(workspace_id)["live"], 0, -1))
+    return _named(
+        platform, workspace_id, platform.clients.data.zrange(keys.of(workspace_id)["live"], 0, -1)
+    )
 
 
 def recent(platform: Platform, workspace_id: str, limit: int) -> list[Session]:

@@ -13,7 +13,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from app.core.errors import SettingsFault
 
@@ -24,10 +28,13 @@ log = logging.getLogger(__name__)
 FOREIGN = frozenset(
     PREFIX + name
     for name in (
-        "URL TOKEN PROFILE WORKSPACE TURN_ID SESSION_ID CONTROL_FILE CHECKPOINT_FILE PROMPT_FILE "
-        "DEADLINE MARK HEARTBEAT_MIN_S HEARTBEAT_MAX_S KEEPALIVE_S KEEPALIVE_MIN_S "
-        "KEEPALIVE_MAX_S SPOOL_MAX_BYTES POLL_WAIT_S LINE_MAX_BYTES SPOOL_DIR MAX_CONCURRENT KILL_GRACE_S"
-    ).split()
+        *("URL", "TOKEN", "PROFILE", "WORKSPACE", "MAX_CONCURRENT"),
+        *("TURN_ID", "SESSION_ID", "TURN_FILE", "CONTROL_FILE", "CHECKPOINT_FILE", "PROMPT_FILE"),
+        *("DEADLINE", "MARK", "HEARTBEAT_MIN_S", "HEARTBEAT_MAX_S", "POLL_WAIT_S"),
+        *("KEEPALIVE_S", "KEEPALIVE_MIN_S", "KEEPALIVE_MAX_S", "OUTPUT_INTERVAL_S"),
+        *("LINE_MAX_BYTES", "SPOOL_DIR", "SPOOL_MAX_BYTES", "KILL_GRACE_S"),
+        *("RETRY_MIN_S", "RETRY_MAX_S"),
+    )
 )
 
 Seconds = float
@@ -49,13 +56,19 @@ class Settings(BaseSettings):
         validation_alias=_plain("REDIS_URL"),
         description="The Redis that holds the workspaces (the data side).",
     )
-    control_url: str = Field("", description="The Redis of RQ and the cross-workspace hints; empty: REDIS_URL.")
-    redis_tls_verify: bool = Field(True, description="Verify the certificate of a rediss:// server.")
+    control_url: str = Field(
+        "", description="The Redis of RQ and the cross-workspace hints; empty: REDIS_URL."
+    )
+    redis_tls_verify: bool = Field(
+        True, description="Verify the certificate of a rediss:// server."
+    )
     redis_ca_cert: str = Field("", description="Path of a CA bundle for rediss:// servers.")
     redis_timeout_s: Seconds = Field(1.5, gt=0, description="Socket timeout of one Redis command.")
     redis_pool_size: int = Field(200, ge=8, description="Redis connections of one process at most.")
 
-    port: int = Field(8080, ge=0, le=65535, validation_alias=_plain("PORT"), description="HTTP port.")
+    port: int = Field(
+        8080, ge=0, le=65535, validation_alias=_plain("PORT"), description="HTTP port."
+    )
     host: str = Field("127.0.0.1", description="Address the web process binds to.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias=_plain("LOG_LEVEL"), description="Lowest level logged."
@@ -64,52 +77,99 @@ class Settings(BaseSettings):
         "auto", description="auto: columns on a terminal, else one JSON object a line."
     )
     admin_token: SecretStr = Field(
-        SecretStr(""), description="The first admin token; empty: only tokens stored in Redis count."
+        SecretStr(""),
+        description="The first admin token; empty: only tokens stored in Redis count.",
     )
 
     heartbeat_interval_s: Seconds = Field(30, gt=0, description="How often a runtime beats.")
-    heartbeat_ttl_s: Seconds = Field(180, gt=0, description="Life of the capacity key after a beat; then offline.")
-    heartbeat_late_s: Seconds = Field(90, gt=0, description="A beat this late makes the workspace degraded.")
+    heartbeat_ttl_s: Seconds = Field(
+        180, gt=0, description="Life of the capacity key after a beat; then offline."
+    )
+    heartbeat_late_s: Seconds = Field(
+        90, gt=0, description="A beat this late makes the workspace degraded."
+    )
     idle_timeout_s: Seconds = Field(
         900,
         ge=0,
         validation_alias=_plain("TURNKEEPER_IDLE_TIMEOUT_S", "A2A_IDLE_TIMEOUT_SECONDS"),
         description="Silence (no beat naming it, no progress) that ends a session; 0: never.",
     )
-    stall_after_s: Seconds = Field(600, ge=0, description="No progress for so long marks a session stalled; 0: never.")
-    ceiling_s: Seconds = Field(1800, ge=0, description="Absolute length of a session; 0: no ceiling.")
-    checkpoint_grace_s: Seconds = Field(60, ge=0, description="Before the ceiling: ask to save and exit.")
+    stall_after_s: Seconds = Field(
+        600, ge=0, description="No progress for so long marks a session stalled; 0: never."
+    )
+    ceiling_s: Seconds = Field(
+        1800, ge=0, description="Absolute length of a session; 0: no ceiling."
+    )
+    checkpoint_grace_s: Seconds = Field(
+        60, ge=0, description="Before the ceiling: ask to save and exit."
+    )
     cancel_grace_s: Seconds = Field(10, ge=0, description="Before the ceiling: cancel.")
-    lease_ttl_s: Seconds = Field(60, gt=0, description="From the claim until the agent must have started.")
-    redeliver_after_s: Seconds = Field(5, gt=0, description="A turn handed to a poll but not started is handed again after this.")
+    lease_ttl_s: Seconds = Field(
+        60, gt=0, description="From the claim until the agent must have started."
+    )
+    redeliver_after_s: Seconds = Field(
+        5, gt=0, description="A turn handed to a poll but not started is handed again after this."
+    )
 
-    lane_max_wait_s: Seconds = Field(600, gt=0, description="A waiting entry older than this is served first, whatever its lane.")
-    max_attempts: int = Field(5, ge=1, description="Sessions a turn may lose before it is a dead letter.")
-    retry_backoff_s: Seconds = Field(1, ge=0, description="First pause before a returned turn is claimed again; doubles.")
-    retry_backoff_max_s: Seconds = Field(60, ge=0, description="Longest pause before a returned turn is claimed again.")
-    catchup_window_s: Seconds = Field(86400, ge=0, description="How late a fire may still be made; older ones are missed.")
+    lane_max_wait_s: Seconds = Field(
+        600, gt=0, description="A waiting entry older than this is served first, whatever its lane."
+    )
+    max_attempts: int = Field(
+        5, ge=1, description="Sessions a turn may lose before it is a dead letter."
+    )
+    retry_backoff_s: Seconds = Field(
+        1, ge=0, description="First pause before a returned turn is claimed again; doubles."
+    )
+    retry_backoff_max_s: Seconds = Field(
+        60, ge=0, description="Longest pause before a returned turn is claimed again."
+    )
+    catchup_window_s: Seconds = Field(
+        86400, ge=0, description="How late a fire may still be made; older ones are missed."
+    )
 
-    queue_depth_max: int = Field(10_000, ge=1, description="Waiting turns of one workspace; more are refused with 429.")
+    queue_depth_max: int = Field(
+        10_000, ge=1, description="Waiting turns of one workspace; more are refused with 429."
+    )
     body_max_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
     prompt_max_bytes: int = Field(262_144, ge=1, description="Largest prompt or message text.")
-    output_max_bytes: int = Field(262_144, ge=1024, description="Largest result kept with a turn; the tail is kept.")
+    output_max_bytes: int = Field(
+        262_144, ge=1024, description="Largest result kept with a turn; the tail is kept."
+    )
     turns_kept: int = Field(1000, ge=1, description="Finished turns kept for one workspace.")
-    turn_retention_s: Seconds = Field(604_800, gt=0, description="How long a finished turn is kept.")
+    turn_retention_s: Seconds = Field(
+        604_800, gt=0, description="How long a finished turn is kept."
+    )
     events_kept: int = Field(10_000, ge=100, description="Events kept for one workspace (about).")
     fires_kept: int = Field(5_000, ge=100, description="Ended ledger rows kept for one workspace.")
-    idempotency_ttl_s: Seconds = Field(86_400, gt=0, description="How long an idempotency key is remembered.")
+    idempotency_ttl_s: Seconds = Field(
+        86_400, gt=0, description="How long an idempotency key is remembered."
+    )
 
     reap_interval_s: Seconds = Field(1, gt=0, description="How often deadlines are looked at.")
-    sweep_interval_s: Seconds = Field(10, gt=0, description="How often the cross-workspace hints are repaired.")
-    dispatch_slice_s: Seconds = Field(30, gt=0, description="How long one dispatch job serves workspaces.")
-    claims_per_visit: int = Field(20, ge=1, description="Turns one visit of a workspace may claim; then to the back.")
+    sweep_interval_s: Seconds = Field(
+        10, gt=0, description="How often the cross-workspace hints are repaired."
+    )
+    dispatch_slice_s: Seconds = Field(
+        30, gt=0, description="How long one dispatch job serves workspaces."
+    )
+    claims_per_visit: int = Field(
+        20, ge=1, description="Turns one visit of a workspace may claim; then to the back."
+    )
     poll_wait_max_s: Seconds = Field(30, gt=0, description="Longest wait of a runtime's long poll.")
-    waiters_max: int = Field(5_000, ge=1, description="Long polls and bounded sends waiting in one web process.")
-    message_wait_s: Seconds = Field(4, ge=0, description="How long message/send waits for the answer unless told not to.")
+    waiters_max: int = Field(
+        5_000, ge=1, description="Long polls and bounded sends waiting in one web process."
+    )
+    message_wait_s: Seconds = Field(
+        4, ge=0, description="How long message/send waits for the answer unless told not to."
+    )
     streams_max: int = Field(2_000, ge=1, description="Event streams open in one web process.")
     stream_ping_s: Seconds = Field(15, gt=0, description="Comment ping on a quiet event stream.")
-    stream_buffer_count: int = Field(1_000, ge=10, description="Events a slow stream may lag before it gets a gap.")
-    drain_s: Seconds = Field(20, gt=0, description="How long a stopping process may take to put its work down.")
+    stream_buffer_count: int = Field(
+        1_000, ge=10, description="Events a slow stream may lag before it gets a gap."
+    )
+    drain_s: Seconds = Field(
+        20, gt=0, description="How long a stopping process may take to put its work down."
+    )
 
     @model_validator(mode="after")
     def _relations(self) -> Self:
@@ -118,7 +178,7 @@ class Settings(BaseSettings):
             for bad, text in (
                 (
                     self.heartbeat_interval_s * 3 > self.heartbeat_ttl_s,
-                    "heartbeat_interval_s * 3 <= heartbeat_ttl_s: two lost beats must not take a workspace offline",
+                    "heartbeat_interval_s * 3 <= heartbeat_ttl_s: two lost beats are not offline",
                 ),
                 (
                     self.heartbeat_late_s > self.heartbeat_ttl_s,
@@ -126,7 +186,7 @@ class Settings(BaseSettings):
                 ),
                 (
                     0 < self.ceiling_s <= self.checkpoint_grace_s,
-                    "checkpoint_grace_s < ceiling_s: the agent must have time before it is asked to save",
+                    "checkpoint_grace_s < ceiling_s: time to work before being asked to save",
                 ),
                 (
                     self.cancel_grace_s > self.checkpoint_grace_s,
@@ -134,7 +194,7 @@ class Settings(BaseSettings):
                 ),
                 (
                     0 < self.idle_timeout_s < self.heartbeat_interval_s * 2,
-                    "idle_timeout_s >= 2 * heartbeat_interval_s: a beating session must not be idle",
+                    "idle_timeout_s >= 2 * heartbeat_interval_s: who beats is not idle",
                 ),
                 (
                     self.retry_backoff_s > self.retry_backoff_max_s,
@@ -172,9 +232,16 @@ class Settings(BaseSettings):
         return settings
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> tuple[Any, ...]:
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what is passed in counts: nothing but ``from_env`` reads the environment."""
-        return (sources["init_settings"],)
+        return (init_settings,)
 
 
 def env_name(field: str) -> str:
@@ -206,10 +273,14 @@ def _decide_idle(env: Mapping[str, str], values: dict[str, Any]) -> None:
         value = math.nan
     if math.isfinite(value) and value >= 0:
         values["idle_timeout_s"] = value
-        log.info("setting %s=%s: idle timeout is %s s%s", name, raw, value, "" if value else " (never)")
+        log.info(
+            "setting %s=%s: idle timeout is %s s%s", name, raw, value, "" if value else " (never)"
+        )
     else:
         default = Settings.model_fields["idle_timeout_s"].default
-        log.warning("setting %s=%r is not a number of seconds >= 0: default %s s", name, raw, default)
+        log.warning(
+            "setting %s=%r is not a number of seconds >= 0: default %s s", name, raw, default
+        )
 
 
 def _unknown(cls: type[Settings], env: Mapping[str, str]) -> list[str]:
@@ -218,7 +289,9 @@ def _unknown(cls: type[Settings], env: Mapping[str, str]) -> list[str]:
     for name in sorted(env):
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            faults.append(f"{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else ""))
+            faults.append(
+                f"{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else "")
+            )
     return faults
 
 

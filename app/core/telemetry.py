@@ -24,14 +24,20 @@ COUNTERS = {
     "MESSAGE_QUEUED": ("turnkeeper_turns_queued", "Turns accepted, scheduled fires not counted."),
     "CRON_QUEUED": ("turnkeeper_fires_queued", "Fires made and queued."),
     "CRON_MISSED": ("turnkeeper_fires_missed", "Fires due longer ago than their catch-up window."),
-    "CRON_SKIPPED": ("turnkeeper_fires_skipped", "Fires not queued; the event names the mechanism."),
+    "CRON_SKIPPED": (
+        "turnkeeper_fires_skipped",
+        "Fires not queued; the event names the mechanism.",
+    ),
     "CRON_EXECUTED": ("turnkeeper_fires_executed", "Fires whose turn ended, however it ended."),
     "TURN_CLAIMED": ("turnkeeper_turns_claimed", "Sessions opened."),
     "TURN_DELIVERED": ("turnkeeper_turns_delivered", "Turns handed to an agent."),
     "SESSION_STARTED": ("turnkeeper_sessions_started", "Sessions the agent began."),
     "SESSION_ENDED": ("turnkeeper_sessions_ended", "Sessions ended, however they ended."),
     "AGENT_MESSAGE": ("turnkeeper_agent_messages", "Answers and notices of agents."),
-    "TURN_RETURNED": ("turnkeeper_turns_returned", "Turns back in their lane after a lost session."),
+    "TURN_RETURNED": (
+        "turnkeeper_turns_returned",
+        "Turns back in their lane after a lost session.",
+    ),
     "TURN_EXPIRED": ("turnkeeper_turns_expired", "Turns that waited past their time to live."),
     "TURN_DEAD": ("turnkeeper_turns_dead", "Dead letters made."),
     "TURN_STALLED": ("turnkeeper_turns_stalled", "Sessions found without progress."),
@@ -100,24 +106,32 @@ class Collector:
         totals = self._totals([item.id for item in found])
         for event, (name, text) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=totals.get(event, 0))
-        states = GaugeMetricFamily("turnkeeper_workspaces", "Workspaces by status.", labels=["status"])
+        states = GaugeMetricFamily(
+            "turnkeeper_workspaces", "Workspaces by status.", labels=["status"]
+        )
         for status in ("online", "degraded", "offline", "paused"):
             states.add_metric([status], sum(item.status == status for item in found))
         yield states
-        waiting = GaugeMetricFamily("turnkeeper_turns_waiting", "Waiting turns by lane.", labels=["lane"])
+        waiting = GaugeMetricFamily(
+            "turnkeeper_turns_waiting", "Waiting turns by lane.", labels=["lane"]
+        )
         for lane in ("urgent", "chat", "task", "cron", "info"):
             waiting.add_metric([lane], sum(item.waiting.get(lane, 0) for item in found))
         waiting.add_metric(["returned"], sum(item.returned_count for item in found))
         yield waiting
         yield GaugeMetricFamily(
-            "turnkeeper_sessions_live", "Sessions that hold a slot.", sum(item.live_count for item in found)
+            "turnkeeper_sessions_live",
+            "Sessions that hold a slot.",
+            sum(item.live_count for item in found),
         )
         control = platform.clients.control
         yield GaugeMetricFamily(
             "turnkeeper_workspaces_ready", "Workspaces in the ready set.", control.zcard(keys.READY)
         )
         ticks = GaugeMetricFamily(
-            "turnkeeper_tick_timestamp_seconds", "When a control job last ran, Unix time.", labels=["job"]
+            "turnkeeper_tick_timestamp_seconds",
+            "When a control job last ran, Unix time.",
+            labels=["job"],
         )
         for job, at_ms in control.hgetall(keys.TICKS).items():
             ticks.add_metric([job], int(at_ms) / 1000)

@@ -1,4 +1,4 @@
-"""Bearer tokens: opaque, 256-bit, base64url; stored as SHA-256, listed by their first 8 characters."""
+"""Bearer tokens: opaque, 256-bit, base64url; stored as SHA-256, listed by their first 8 letters."""
 
 import hashlib
 import hmac
@@ -13,6 +13,7 @@ from app.core.platform import Platform
 
 SCOPES = ("read", "send", "runtime", "operate", "admin")
 EVERYWHERE = "*"
+COOKIE = "turnkeeper"
 LOGIN_TTL_S = 900
 
 
@@ -30,7 +31,9 @@ class Token:
 
     def allows(self, scope: str, workspace_id: str | None) -> bool:
         """Whether this token reaches ``scope`` there; ``admin`` includes every scope."""
-        reaches = EVERYWHERE in self.workspaces or (workspace_id is not None and workspace_id in self.workspaces)
+        reaches = EVERYWHERE in self.workspaces or (
+            workspace_id is not None and workspace_id in self.workspaces
+        )
         return reaches and (scope in self.scopes or "admin" in self.scopes)
 
 
@@ -86,7 +89,9 @@ def find(platform: Platform, text: str) -> Token | None:
 
 def _parse(stored: str) -> Token:
     fields = json.loads(stored)
-    return Token(**{**fields, "scopes": tuple(fields["scopes"]), "workspaces": tuple(fields["workspaces"])})
+    return Token(
+        **{**fields, "scopes": tuple(fields["scopes"]), "workspaces": tuple(fields["workspaces"])}
+    )
 
 
 def listing(platform: Platform) -> list[Token]:

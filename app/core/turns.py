@@ -13,7 +13,13 @@ from app.core.records import Session, Turn
 from app.core.states import LANES, TRANSITIONS
 
 LANE_OF_ORIGIN: Mapping[str, str] = {"chat": "chat", "agent": "task", "cron": "cron"}
-LANE_OF_PRIORITY: Mapping[int, str] = {100: "urgent", 70: "chat", 50: "task", 30: "cron", 10: "info"}
+LANE_OF_PRIORITY: Mapping[int, str] = {
+    100: "urgent",
+    70: "chat",
+    50: "task",
+    30: "cron",
+    10: "info",
+}
 
 
 @dataclass(frozen=True)

@@ -52,32 +52,53 @@ def _reason(
     platform: Platform, workspace: workspaces.Workspace, now: int, waiting: Turn | None
 ) -> tuple[str, str]:
     stored = workspace.stored
+
+    def since(at_ms: str) -> str:
+        return span((now - int(at_ms)) / 1000)
+
+    def until(at_ms: int) -> str:
+        return span((at_ms - now) / 1000)
+
     if "paused_at" in stored:
         reason = stored.get("paused_reason") or "no reason given"
-        return "paused", f"the workspace is paused since {span((now - int(stored['paused_at'])) / 1000)} ({reason})"
+        return "paused", f"the workspace is paused since {since(stored['paused_at'])} ({reason})"
+    running = sessions.live(platform, workspace.id)
     if waiting is None:
-        running = sessions.live(platform, workspace.id)
         if running:
             return "empty", "Nothing waits; " + _held(platform, workspace, running[0], now)
         return "empty", "Nothing waits and nothing runs"
     if not workspace.capacity:
-        beat = stored.get("beat_at")
-        silent = f"the last heartbeat came {span((now - int(beat)) / 1000)} ago" if beat else "no runtime has ever sent a heartbeat"
-        return "heartbeat_expired", f"{silent} (limit {span(platform.settings.heartbeat_ttl_s)}), so nobody is there to take work"
+        limit = span(platform.settings.heartbeat_ttl_s)
+        if "beat_at" not in stored:
+            return "heartbeat_expired", "no runtime has ever sent a heartbeat"
+        last = since(stored["beat_at"])
+        return "heartbeat_expired", f"the last heartbeat came {last} ago (limit {limit})"
     hold = int(float(stored.get("hold_until", 0)))
     if hold > now:
-        return "backing_off", f"the agent could not be reached; next try in {span((hold - now) / 1000)}"
-    running = sessions.live(platform, workspace.id)
+        return "backing_off", f"the agent could not be reached; next try in {until(hold)}"
     foreign = int(workspace.capacity.get("foreign", 0))
     if workspace.live_count + foreign >= workspace.slots:
-        if running:
-            return "capacity_full", f"{workspace.live_count} of {workspace.slots} slots held by " + _held(
-                platform, workspace, running[0], now
-            )
-        return "capacity_full", f"the agent reports {foreign} task(s) of its own in {workspace.slots} slot(s)"
+        return "capacity_full", _full(platform, workspace, running, foreign, now)
     if waiting.not_before and waiting.not_before > now:
-        return "backing_off", f"its last session was lost ({waiting.mechanism}); next try in {span((waiting.not_before - now) / 1000)}"
+        again = until(waiting.not_before)
+        return (
+            "backing_off",
+            f"its last session was lost ({waiting.mechanism}); next try in {again}",
+        )
     return "ready", "a slot is free and the turn is about to be claimed"
+
+
+def _full(
+    platform: Platform,
+    workspace: workspaces.Workspace,
+    running: list[Session],
+    foreign: int,
+    now: int,
+) -> str:
+    if not running:
+        return f"the agent reports {foreign} task(s) of its own in {workspace.slots} slot(s)"
+    held = f"{workspace.live_count} of {workspace.slots} slots held by "
+    return held + _held(platform, workspace, running[0], now)
 
 
 def _held(platform: Platform, workspace: workspaces.Workspace, session: Session, now: int) -> str:
@@ -85,8 +106,10 @@ def _held(platform: Platform, workspace: workspaces.Workspace, session: Session,
     if session.schedule_id:
         stored = platform.clients.data.hget(keys.of(workspace.id)["schedules"], session.schedule_id)
         what = f"cron {schedules.Schedule.parse(stored).name}" if stored else "cron"
-    ceiling = f"ceiling {span(session.ceiling_ms / 1000)}" if session.ceiling_ms else "no ceiling set"
-    return f"session {session.id} ({what}, running {span((now - session.claimed_at) / 1000)}, {ceiling})"
+    age = span((now - session.claimed_at) / 1000)
+    ceiling = span(session.ceiling_ms / 1000) if session.ceiling_ms else ""
+    bound = f"ceiling {ceiling}" if ceiling else "no ceiling set"
+    return f"session {session.id} ({what}, running {age}, {bound})"
 
 
 def _crowd(platform: Platform, workspace: workspaces.Workspace, first: Turn | None) -> str:
@@ -98,7 +121,9 @@ def _crowd(platform: Platform, workspace: workspaces.Workspace, first: Turn | No
         name = schedules.Schedule.parse(stored).name if stored else first.schedule_id
         count = workspace.waiting["cron"]
         return f"{count} fire{'s' if count > 1 else ''} of {name} wait{'' if count > 1 else 's'}"
-    return f"{workspace.depth} turn{'s' if workspace.depth > 1 else ''} waiting ({', '.join(lanes)})"
+    return (
+        f"{workspace.depth} turn{'s' if workspace.depth > 1 else ''} waiting ({', '.join(lanes)})"
+    )
 
 
 def _oldest_waiting(platform: Platform, workspace_id: str) -> Turn | None:

@@ -48,7 +48,11 @@ class Workspace:
     @property
     def slots(self) -> int:
         """How many sessions it may hold at once: the smaller of what owner and agent say."""
-        said = [int(text) for text in (self.stored.get("max_concurrent"), self.capacity.get("max_concurrent")) if text]
+        said = [
+            int(text)
+            for text in (self.stored.get("max_concurrent"), self.capacity.get("max_concurrent"))
+            if text
+        ]
         return min(said, default=1)
 
     def limit_ms(self, field: str, default_s: float) -> int:
@@ -78,7 +82,9 @@ def _stored(changes: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _put(platform: Platform, workspace_id: str, mode: str, fields: Mapping[str, Any], mechanism: str = "") -> str:
+def _put(
+    platform: Platform, workspace_id: str, mode: str, fields: Mapping[str, Any], mechanism: str = ""
+) -> str:
     outcome, runnable = platform.run(
         "workspace_put",
         workspace_id,
@@ -135,7 +141,7 @@ def remove(platform: Platform, workspace_id: str) -> None:
 
 
 def cancel_open(platform: Platform, workspace_id: str) -> None:
-    """Cancel whatever a removed workspace still holds; the sweep repeats it until nothing is left."""
+    """Cancel whatever a removed workspace still holds; the sweep repeats it until all is gone."""
     own, data = keys.of(workspace_id), platform.clients.data
     for turn_id in data.zrange(own["open"], 0, -1):
         turns.cancel(platform, workspace_id, turn_id, "workspace removed")
@@ -171,7 +177,9 @@ def read_many(platform: Platform, workspace_ids: list[str]) -> list[Workspace | 
         stored, lanes, beat, live, returned, delayed = (next(rows) for _ in range(6))
         waiting = {lane: int(n) for lane, n in lanes.items() if not lane.startswith("last:")}
         found.append(
-            Workspace(workspace_id, stored, live, waiting, returned + delayed, beat) if stored else None
+            Workspace(workspace_id, stored, live, waiting, returned + delayed, beat)
+            if stored
+            else None
         )
     return found
 

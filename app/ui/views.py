@@ -1,72 +1,103 @@
 """Pages: log in, the fleet, one workspace."""
 
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, abort, redirect, render_template, request, send_from_directory
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    g,
+    redirect,
+    render_template,
+    request,
+    send_from_directory,
+)
 from werkzeug.wrappers import Response as AnyResponse
 
-from app.api import views
-from app.api.operation import COOKIE, PUBLIC, operation, platform, token
 from app.core import schedules, sessions, tokens, turns, why, workspaces
+from app.core.clock import rfc3339
+from app.core.platform import Platform
 
 blueprint = Blueprint("ui", __name__, template_folder="templates")
+blueprint.add_app_template_filter(rfc3339, "rfc3339")
 SESSION_S = 43_200
 STATIC = Path(__file__).parent / "static"
 
 
+def _scope(scope: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Who may see a page; checked before the request like every route's scope."""
+
+    def mark(view: Callable[..., Any]) -> Callable[..., Any]:
+        view.scope = scope  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def _platform() -> Platform:
+    return current_app.extensions["turnkeeper"].platform  # type: ignore[no-any-return]
+
+
 @blueprint.get("/login")
-@operation(PUBLIC, tag="ui")
+@_scope("public")
 def login() -> Response | AnyResponse:
-    """Trade a one-time code for a cookie."""
-    text = tokens.redeem(platform(), request.args.get("code", ""), SESSION_S)
+    """Trade a one-time code for a cookie: an opaque token of its own, revocable like any."""
+    text = tokens.redeem(_platform(), request.args.get("code", ""), SESSION_S)
     if text is None:
         return Response(render_template("login.html"), 401)
     response = redirect("/")
     response.set_cookie(
-        COOKIE, text, max_age=SESSION_S, httponly=True, samesite="Strict", secure=request.is_secure
+        tokens.COOKIE,
+        text,
+        max_age=SESSION_S,
+        httponly=True,
+        samesite="Strict",
+        secure=request.is_secure,
     )
     return response
 
 
 @blueprint.get("/")
-@operation(PUBLIC, tag="ui")
-def fleet() -> Response | AnyResponse:
+@_scope("public")
+def fleet() -> Response:
     """Every workspace; those that wait longest first."""
-    found = tokens.find(platform(), request.cookies.get(COOKIE, ""))
+    found = tokens.find(_platform(), request.cookies.get(tokens.COOKIE, ""))
     if found is None:
         return Response(render_template("login.html"), 401)
-    rows = []
-    for item in workspaces.listing(platform()):
-        if found.allows("read", item.id):
-            rows.append((item, why.explain(platform(), item.id)))
+    rows = [
+        (item, why.explain(_platform(), item.id))
+        for item in workspaces.listing(_platform())
+        if found.allows("read", item.id)
+    ]
     rows.sort(key=lambda row: -row[1].oldest_wait_s)
     return Response(render_template("fleet.html", rows=rows))
 
 
 @blueprint.get("/w/<workspace_id>")
-@operation("read", tag="ui")
+@_scope("read")
 def workspace(workspace_id: str) -> str:
     """One workspace: what runs, what waits and why, its schedules, the live feed, chat."""
-    found = workspaces.get(platform(), workspace_id)
-    now = platform().now_ms()
+    platform = _platform()
     return render_template(
         "workspace.html",
-        workspace=views.workspace(found, platform().settings),
-        why=asdict(why.explain(platform(), workspace_id)),
-        sessions=[views.session(workspace_id, s, now) for s in sessions.recent(platform(), workspace_id, 10)],
-        turns=[views.turn(workspace_id, t) for t in turns.listing(platform(), workspace_id, None, 20)],
-        schedules=[schedules.row(platform(), s) for s in schedules.listing(platform(), workspace_id)],
-        can_send=token().allows("send", workspace_id),
+        workspace=workspaces.get(platform, workspace_id),
+        why=why.explain(platform, workspace_id),
+        now=platform.now_ms(),
+        sessions=sessions.recent(platform, workspace_id, 10),
+        turns=turns.listing(platform, workspace_id, None, 20),
+        schedules=[
+            schedules.row(platform, item) for item in schedules.listing(platform, workspace_id)
+        ],
+        can_send=g.token.allows("send", workspace_id),
         stream=f"/workspaces/{workspace_id}/events/stream?{urlencode({'since': '10m'})}",
     )
 
 
-@blueprint.get("/static/<path:name>")
-@operation(PUBLIC, tag="ui")
+@blueprint.get("/static/<name>")
+@_scope("public")
 def static(name: str) -> Response:
     """Scripts and styles."""
-    if "/" in name:
-        abort(404)
     return send_from_directory(STATIC, name, max_age=3600)
