@@ -1,5 +1,6 @@
 """``turnkeeper up`` as a person uses it: real processes, a real terminal signal, a second start."""
 
+import contextlib
 import json
 import os
 import re
@@ -51,12 +52,24 @@ class Platform:
         for process in psutil.Process(self.process.pid).children(recursive=True):
             self.family[process.pid] = process
 
-    def get(self, path: str) -> Any:
+    @property
+    def url(self) -> str:
         found = re.search(r"Turnkeeper runs at (\S+)", self.printed())
         assert found
-        token = (self.folder / "admin_token").read_text().strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        answer = httpx.get(found[1] + path, headers=headers, trust_env=False)
+        return found[1]
+
+    @property
+    def token(self) -> str:
+        return (self.folder / "admin_token").read_text().strip()
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(self.url + "/readyz", trust_env=False).status_code == 200
+        return False
+
+    def get(self, path: str) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = httpx.get(self.url + path, headers=headers, trust_env=False)
         answer.raise_for_status()
         return answer.json()
 
@@ -69,6 +82,14 @@ class Platform:
         return [
             row["id"] for row in self.turns() if row["lane"] == lane and row["state"] == "completed"
         ]
+
+    def child(self, name: str) -> psutil.Process:
+        """The living direct child whose command line names it."""
+        for process in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+                if any(name in part for part in process.cmdline()):
+                    return process
+        raise AssertionError(f"no child named {name}: {self.printed()}")
 
     def leftovers(self) -> list[str]:
         return [
@@ -146,20 +167,19 @@ def test_kill_9_of_up_leaves_no_process_and_loses_no_turn(begin: Callable[[], Pl
 
 def test_a_killed_process_of_the_platform_comes_back(begin: Callable[[], Platform]) -> None:
     platform = begin()
-    for name in ("redis-server", "workers", "scheduler"):
+    for restarts, name in enumerate(("redis-server", "workers", "scheduler"), 1):
         platform.note_family()
-        victim = next(
-            process
-            for process in psutil.Process(platform.process.pid).children()
-            if any(name in part for part in process.cmdline())
-        )
-        victim.kill()
-        wait_until(lambda: "starting it again" in platform.printed(), 10, "the line about it")
+        platform.child(name).kill()
+
+        def is_restarted(count: int = restarts) -> bool:
+            return platform.printed().count("starting it again") >= count
+
+        wait_until(is_restarted, 10, f"the line about {name}")
+    wait_until(platform.is_ready, 20, "readiness")
     chats = len(platform.completed("chat"))
-    env = {**os.environ, "TURNKEEPER_TOKEN": (platform.folder / "admin_token").read_text().strip()}
-    found = re.search(r"Turnkeeper runs at (\S+)", platform.printed())
-    assert found
-    argv = [sys.executable, "-m", "app.cli", "--url", found[1], "send", "demo", "again", "--wait"]
+    env = {**os.environ, "TURNKEEPER_TOKEN": platform.token}
+    argv = [sys.executable, "-m", "app.cli", "--url", platform.url]
+    argv += ["send", "demo", "again", "--wait"]
     answer = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=90, check=False)
     assert answer.returncode == 0, answer.stderr + platform.printed()
     assert "You asked: again" in answer.stdout

@@ -1,0 +1,129 @@
+"""``python -m tests.bench [--runs N] [--json FILE]``: one table, medians and ratios of one run."""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import redis
+
+from app.core import telemetry
+from app.core.settings import Settings
+from tests.bench import floor, ours
+from tests.support import servers
+
+MESSAGE = {"method": "message/send", "params": {"message": {"parts": [{"text": "x"}]}}}
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which this share lies."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+class Table:
+    """Rows as they are measured; each is the median of its runs."""
+
+    def __init__(self, url: str, runs: int) -> None:
+        self.url, self.runs = url, runs
+        self.rows: dict[str, dict[str, float | str | None]] = {}
+
+    def add(
+        self, name: str, unit: str, measure: Callable[[], float], base: str | None = None
+    ) -> None:
+        """Measure ``runs`` times on an empty server; the ratio is to an earlier row's median."""
+        values = []
+        for _ in range(self.runs):
+            redis.Redis.from_url(self.url, protocol=2).flushall()
+            values.append(measure())
+        self.put(name, unit, values, base)
+
+    def put(self, name: str, unit: str, values: list[float], base: str | None = None) -> None:
+        """Keep a row that is measured already."""
+        median = statistics.median(values)
+        ratio = median / float(self.rows[base]["median"] or 1) if base else None
+        self.rows[name] = {
+            "unit": unit,
+            "median": median,
+            "low": min(values),
+            "high": max(values),
+            "ratio": ratio,
+            "base": base,
+        }
+        spread = f"{min(values):,.1f} to {max(values):,.1f}"
+        beside = f"{ratio:.2f} x {base}" if ratio is not None else ""
+        print(f"{name:44} {median:>12,.1f} {unit:8} {spread:>24}  {beside}", flush=True)
+
+    def latencies(self, name: str, measure: Callable[[], list[float]], base: str = "") -> None:
+        """Two rows, p50 and p99 in ms."""
+        runs = []
+        for _ in range(self.runs):
+            redis.Redis.from_url(self.url, protocol=2).flushall()
+            runs.append([wait * 1000 for wait in measure()])
+        for label, share in (("p50", 0.5), ("p99", 0.99)):
+            values = [percentile(waits, share) for waits in runs]
+            self.put(f"{name} {label}", "ms", values, f"{base} {label}" if base else None)
+
+
+def main() -> int:
+    """Print the table; write it as JSON where asked."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    binary = servers.binary_7() or servers.binary_62()
+    if binary is None:
+        print("no redis-server to measure on", file=sys.stderr)
+        return 1
+    telemetry.configure_logs(Settings(log_level="WARNING"))
+    with servers.redis_server(binary, appendonly=True) as server:
+        table = Table(server.url, options.runs)
+        measure(table, server.url)
+    if options.json:
+        options.json.write_text(json.dumps(table.rows, indent=2) + "\n")
+    return 0
+
+
+def measure(table: Table, url: str) -> None:
+    """Every row; the floors first."""
+    raw = redis.Redis.from_url(url, protocol=2)
+    here = ours.platform(url)
+    table.add("raw XADD", "/s", lambda: floor.raw_xadd(raw))
+    table.add("raw XADD, XREADGROUP, XACK", "/s", lambda: floor.raw_loop(raw))
+    table.add("plain RQ, empty job, no fork", "/s", lambda: floor.rq_jobs(raw))
+    table.add("submit, in process", "/s", lambda: ours.submit_rate(here), "raw XADD")
+    table.add(
+        "claim to finish, gated, one worker",
+        "/s",
+        lambda: ours.claim_finish_rate(here),
+        "raw XADD, XREADGROUP, XACK",
+    )
+    table.latencies("plain RQ, enqueue to start", lambda: floor.rq_start_latencies(raw))
+    table.latencies(
+        "submit to adapter, idle", lambda: ours.idle_latencies(here), "plain RQ, enqueue to start"
+    )
+    raw.flushall()
+    with ours.web(url) as port:
+        ours.workspaces.create(here, "bench-http", {})
+        rates, waits = [], []
+        for _ in range(table.runs):
+            found = ours.http_load(port, "/workspaces/bench-http/a2a", MESSAGE, 2)
+            rates.append(len(found) / 2)
+            waits.append(percentile(found, 0.99) * 1000)
+            raw.delete("tk:{bench-http}:lanes")
+        table.put("accept over HTTP, one web process", "/s", rates, "raw XADD")
+        table.put("accept over HTTP, 32 clients, p99", "ms", waits)
+        ours.make_workspaces(here, 1)
+        beat = {"seq": None, "active_tasks": 0}
+        beats = [
+            len(ours.http_load(port, "/workspaces/bench-0/heartbeat", beat, 2)) / 2
+            for _ in range(table.runs)
+        ]
+        table.put("heartbeats over HTTP, one web process", "/s", beats, "raw XADD")
+    here.clients.close()
+    raw.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""What Turnkeeper does with the same work, on the same server, in the same run."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gevent
+import gevent.socket
+import httpx
+
+from app.core import capacity, doorbell, sessions, turns, workspaces
+from app.core.platform import Platform
+from app.core.settings import Settings
+from tests.bench.floor import ITEMS, KEYS
+from tests.support.servers import free_port
+from tests.support.wait import wait_until
+from workers import jobs
+from workers.adapters.scripted import Scripted
+from workers.deliver import visit
+
+TOKEN = "bench-admin-token"
+
+
+def platform(url: str) -> Platform:
+    """A platform on this server."""
+    return Platform.start(Settings(redis_url=url, admin_token=TOKEN))
+
+
+def make_workspaces(here: Platform, count: int, slots: int = 1) -> list[str]:
+    """Online workspaces with an idle agent each."""
+    ids = [f"bench-{at}" for at in range(count)]
+    for workspace_id in ids:
+        workspaces.create(here, workspace_id, {"max_concurrent": slots})
+        capacity.heartbeat(here, workspace_id, capacity.Beat(seq=1, active_tasks=0))
+    return ids
+
+
+def submit_rate(here: Platform) -> float:
+    """Submits per second, called in process, into workspaces whose agent is away."""
+    ids = [f"submit-{at}" for at in range(KEYS)]
+    for workspace_id in ids:
+        workspaces.create(here, workspace_id, {})
+    count = KEYS * ITEMS
+    start = time.perf_counter()
+    for at in range(count):
+        turns.submit(here, ids[at % KEYS], turns.Request(body={"text": "x"}))
+    return count / (time.perf_counter() - start)
+
+
+def claim_finish_rate(here: Platform) -> float:
+    """Turns per second from claim to finish, gated and in order, one worker, an instant agent."""
+    ids = make_workspaces(here, KEYS)
+    for at in range(KEYS * ITEMS):
+        turns.submit(here, ids[at % KEYS], turns.Request(body={"text": "x"}))
+    agent = Scripted(lambda claim, bound: {"text": ""})
+    done, start = 0, time.perf_counter()
+    while done < KEYS * ITEMS:
+        workspace_id = doorbell.next_ready(here, 1)
+        assert workspace_id is not None
+        done += visit(here, agent, workspace_id)
+    return done / (time.perf_counter() - start)
+
+
+def idle_latencies(here: Platform, count: int = 300) -> list[float]:
+    """Seconds from the call of submit until the adapter has the turn, on an idle system."""
+    (workspace_id,) = make_workspaces(here, 1)
+    had: list[float] = []
+
+    def answer(claim: Any, bound: Any) -> dict[str, str]:
+        had.append(time.perf_counter())
+        return {"text": ""}
+
+    server = Platform.start(here.settings)
+    thread = threading.Thread(target=jobs.serve, args=(server, Scripted(answer), 600))
+    thread.start()
+    waits = []
+    for at in range(count):
+        sent = time.perf_counter()
+        turns.submit(here, workspace_id, turns.Request(body={"text": "x"}))
+        while len(had) <= at:
+            threading.Event().wait(0.0002)
+        waits.append(had[at] - sent)
+        wait_until(lambda: not sessions.live(here, workspace_id), 2, 0.0005)
+    server.stopping.set()
+    thread.join()
+    return waits
+
+
+@contextmanager
+def web(url: str) -> Iterator[int]:
+    """One real web process; yields its port."""
+    port = free_port()
+    env = {**os.environ, "REDIS_URL": url, "PORT": str(port), "TURNKEEPER_ADMIN_TOKEN": TOKEN}
+    argv = [sys.executable, "-m", "gunicorn", "-c", "python:app.gunicorn_config"]
+    process = subprocess.Popen([*argv, "app.wsgi:create_app()"], env=env, stderr=subprocess.DEVNULL)
+
+    def is_ready() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_until(is_ready, 20)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+def _request(path: str, body: Any) -> bytes:
+    text = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
+    )
+    return head.encode() + text
+
+
+def http_load(port: int, path: str, body: Any, seconds: float, clients: int = 32) -> list[float]:
+    """Latencies in seconds of a closed loop of keep-alive clients; refuses any answer but 2xx."""
+    request, waits = _request(path, body), []
+    end = time.perf_counter() + seconds
+
+    def client() -> None:
+        with gevent.socket.create_connection(("127.0.0.1", port)) as connection:
+            reader = connection.makefile("rb")
+            while (sent := time.perf_counter()) < end:
+                connection.sendall(request)
+                status, length = reader.readline(), 0
+                assert status[9:10] == b"2", status
+                while (line := reader.readline()) not in (b"\r\n", b""):
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line[15:])
+                reader.read(length)
+                waits.append(time.perf_counter() - sent)
+            reader.close()
+
+    gevent.joinall([gevent.spawn(client) for _ in range(clients)], raise_error=True)
+    return waits
