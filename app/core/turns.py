@@ -93,7 +93,7 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
         expires_in_ms=None if request.expires_in_s is None else round(request.expires_in_s * 1000),
     )
     outcome, turn_id, depth, oldest_ms, session_ms, runnable = reply
-    if runnable and outcome == "accepted":
+    if runnable and outcome != "coalesced":  # also for a replay: its first call may not have rung
         doorbell.ring(platform, workspace_id)
     return Accepted(outcome, turn_id, depth, oldest_ms / 1000, session_ms / 1000)
 
