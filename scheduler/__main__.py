@@ -7,49 +7,23 @@ are registered again, idempotently, at every boot; any number of tickers may run
 
 import signal
 import sys
-import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from types import FrameType
-from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
-from rq_scheduler import Scheduler
 
-from app.core import doorbell, schema, telemetry
-from app.core.errors import SettingsFault
+from app.core import schema, telemetry
+from app.core.errors import SettingsFault, UnknownSchema
 from app.core.platform import Platform
 from app.core.settings import Settings
+from scheduler.ticker import INTERVAL_S, Ticker
 
 log = structlog.get_logger("scheduler")
 
 
-def ticks(settings: Settings) -> dict[str, int]:
-    """The periodic jobs by dotted name, and every how many seconds."""
-    return {
-        "scheduler.jobs.fire_due": 1,
-        "workers.jobs.reap": max(1, int(settings.reap_interval_s)),
-        "workers.jobs.sweep": max(1, int(settings.sweep_interval_s)),
-    }
-
-
-def register(platform: Platform, scheduler: Any) -> None:
-    """Put the periodic jobs in place; a repeat replaces them."""
-    for name, interval_s in ticks(platform.settings).items():
-        scheduler.schedule(
-            scheduled_time=datetime.now(UTC).replace(tzinfo=None),
-            func=name,
-            interval=interval_s,
-            result_ttl=-1,  # anything else deletes a periodic job after its first run
-            id="tick-" + name.rsplit(".", 1)[1].replace("_", "-"),
-            queue_name=doorbell.CONTROL,
-            timeout=120,
-        )
-
-
 def main(argv: Sequence[str]) -> int:
-    """Tick until told to stop; exit 1 on bad settings. Survives a Redis that goes away."""
+    """Tick until told to stop; exit 1 on bad settings or schema. Survives a Redis that goes."""
     if argv:
         print("usage: python -m scheduler", file=sys.stderr)
         return 2
@@ -62,35 +36,39 @@ def main(argv: Sequence[str]) -> int:
         )
         return 1
     telemetry.configure_logs(settings)
-    platform = Platform.start(settings)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        platform.stopping.set()
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    while not platform.stopping.is_set():
+        signal.signal(number, _stop)
+    platform = Platform.start(settings)
+    while True:
         try:
-            tick(platform, platform.stopping)
+            run(platform)
         except RedisError as error:
             log.warning("redis is away; trying again", error=str(error))
-            platform.clock.wait(platform.stopping, 1)
-    return 0
+            platform.clock.wait(platform.stopping, INTERVAL_S)
+        except UnknownSchema as error:
+            log.error("schema refused", detail=error.detail)
+            return 1
 
 
-def tick(platform: Platform, stopping: threading.Event) -> None:
-    """Enqueue what is due, once a second, until stopped."""
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End here and now, also in the middle of a read that a deaf Redis never answers: whatever is
+    half done is what a kill would leave, and the next pass mends it."""
+    raise SystemExit(0)
+
+
+def run(platform: Platform) -> None:
+    """Enqueue what is due, once a second, for ever.
+
+    Raises:
+        RedisError, UnknownSchema.
+    """
     schema.ensure(platform.clients.control)
-    scheduler = Scheduler(queue_name=doorbell.CONTROL, connection=platform.clients.rq, interval=1)
-    register(platform, scheduler)
+    ticker = Ticker(platform)
+    ticker.register()
     log.info("scheduler started")
-    while not stopping.is_set():
-        if scheduler.acquire_lock():
-            try:
-                scheduler.enqueue_jobs()
-            finally:
-                scheduler.remove_lock()
-        platform.clock.wait(stopping, 1)
+    while True:
+        ticker.tick()
+        platform.clock.wait(platform.stopping, INTERVAL_S)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ from typing import Any
 import structlog
 
 from app.core import doorbell, keys, schedules, scripts
-from app.core.errors import TurnkeeperError
+from app.core.errors import ScheduleChanged, ScheduleNotFound, TurnkeeperError
 from app.core.platform import Platform
 from app.core.schedules import NextFire, Schedule, cron_next
 
 BATCH = 500
+PASS_S = 5.0  # after a long absence: the reaper's tick waits behind this one
+BROKEN_MS = 60_000
 log = structlog.get_logger(__name__)
 
 
@@ -29,10 +31,12 @@ class Due:
 def fire_due(platform: Platform, next_fire: NextFire = cron_next) -> int:
     """Make every fire that is due now; returns how many were made.
 
-    The list of due schedules is a hint; what stands in the workspace decides.
+    The list of due schedules is a hint; what stands in the workspace decides. After ``PASS_S``
+    the rest is left to the next tick.
     """
-    made = 0
-    while not platform.stopping.is_set():
+    made, clock = 0, platform.clock
+    end = clock.monotonic() + PASS_S
+    while not platform.stopping.is_set() and clock.monotonic() < end:
         now = platform.now_ms()
         members = platform.clients.control.zrangebyscore(keys.DUE, "-inf", now, start=0, num=BATCH)
         if not members:
@@ -48,19 +52,24 @@ def _batch(
     called: list[tuple[Due, Schedule, int]] = []
     hints: dict[str, float] = {}
     gone: list[str] = []
-    for due in _read(platform, members):
+    for due in _read(platform, members, hints, now):
         schedule, nominal = due.schedule, due.nominal_ms
         if schedule is None or nominal is None:
             gone.append(str(due.member))
-        elif nominal + schedule.jitter_ms > now:
+            continue
+        if nominal + schedule.jitter_ms > now:
             hints[str(due.member)] = nominal + schedule.jitter_ms
-        else:
+            continue
+        try:
             following = next_fire(schedule.cron_expr, schedule.timezone, nominal)
-            args = schedules.fire_args(platform, schedule, nominal, following, "make", now)
-            calls.append((due.member.workspace_id, platform.with_limits("fire", args)))
-            called.append((due, schedule, following))
+        except TurnkeeperError as error:  # a zone that left the database, say
+            _set_aside(due.member, hints, now, error)
+            continue
+        args = schedules.fire_args(platform, schedule, nominal, following, "make", now)
+        calls.append((due.member.workspace_id, platform.with_limits("fire", args)))
+        called.append((due, schedule, following))
     replies = scripts.call_many(platform.clients.data, "fire", calls) if calls else []
-    rings, made = _settle(called, replies, hints)
+    rings, made = _settle(called, replies, hints, now)
     if hints:
         platform.clients.control.zadd(keys.DUE, hints)
     if gone:
@@ -70,16 +79,26 @@ def _batch(
     return made
 
 
+def _set_aside(member: keys.DueMember, hints: dict[str, float], now: int, error: Exception) -> None:
+    """One schedule that cannot be read must not stop the others: it is tried again later."""
+    log.error("schedule set aside", schedule_id=member.schedule_id, error=str(error))
+    hints[str(member)] = now + BROKEN_MS
+
+
 def _settle(
     called: Sequence[tuple[Due, Schedule, int]],
     replies: Sequence[list[Any] | TurnkeeperError],
     hints: dict[str, float],
+    now: int,
 ) -> tuple[set[str], int]:
     """Read the replies: whom to ring, how many were made; fills in when to look next."""
     rings, made = set(), 0
     for (due, schedule, following), reply in zip(called, replies, strict=True):
-        if isinstance(reply, TurnkeeperError):  # changed or removed meanwhile: read again at once
+        if isinstance(reply, ScheduleChanged | ScheduleNotFound):  # meanwhile: read again at once
             log.info("fire not made", schedule_id=schedule.id, code=reply.code)
+            continue
+        if isinstance(reply, TurnkeeperError):
+            _set_aside(due.member, hints, now, reply)
             continue
         outcome = reply[0]
         if outcome in ("moved", "early"):  # another scheduler made it, or a clock runs ahead
@@ -94,7 +113,9 @@ def _settle(
     return rings, made
 
 
-def _read(platform: Platform, members: Sequence[keys.DueMember]) -> list[Due]:
+def _read(
+    platform: Platform, members: Sequence[keys.DueMember], hints: dict[str, float], now: int
+) -> list[Due]:
     pipe = platform.clients.data.pipeline(transaction=False)
     for member in members:
         own = keys.of(member.workspace_id)
@@ -104,6 +125,10 @@ def _read(platform: Platform, members: Sequence[keys.DueMember]) -> list[Due]:
     found = []
     for member in members:
         text, score = next(rows), next(rows)
-        schedule = Schedule.parse(text) if text else None
+        try:
+            schedule = Schedule.parse(text) if text else None
+        except (ValueError, TypeError) as error:  # written by a version this one does not know
+            _set_aside(member, hints, now, error)
+            continue
         found.append(Due(member, schedule, None if score is None else int(score)))
     return found

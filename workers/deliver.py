@@ -23,7 +23,7 @@ def visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
     unwatched. Returns how many turns were delivered.
     """
     settings = platform.settings
-    doorbell.watch(platform, workspace_id, settings.lease_ttl_s)
+    doorbell.watch(platform, workspace_id, min(settings.handover_s, settings.lease_ttl_s))
     for count in range(settings.claims_per_visit):
         claim = sessions.claim(platform, workspace_id)
         if isinstance(claim, NoClaim):
@@ -33,7 +33,7 @@ def visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
             log.debug("nothing to claim", workspace_id=workspace_id, reason=claim.reason)
             return count
         hand_over(platform, adapter, workspace_id, claim)
-    doorbell.ring(platform, workspace_id)
+    doorbell.to_the_back(platform, workspace_id)
     return settings.claims_per_visit
 
 

@@ -1,6 +1,7 @@
 """The RQ jobs, called by dotted name; each may run twice, late, or not at all without harm."""
 
 import structlog
+from redis.exceptions import RedisError
 
 from app.core import doorbell, ids, keys
 from app.core.errors import TurnkeeperError
@@ -12,17 +13,15 @@ from workers.adapters.inbox import Inbox
 from workers.deliver import visit
 
 LEASE_S = 15.0
+AWAY_S = 0.2
 log = structlog.get_logger(__name__)
 
 
 def dispatch() -> None:
-    """Serve the ready set for one time slice, then hand on to the next job."""
+    """Serve the ready set for one time slice; the next job waits before this one begins."""
     platform = current()
-    try:
-        serve(platform, Inbox(), platform.settings.dispatch_slice_s)
-    finally:
-        if not platform.stopping.is_set() and not doorbell.queue(platform, doorbell.DISPATCH).count:
-            doorbell.enqueue_dispatch(platform)
+    doorbell.enqueue_dispatch(platform)
+    serve(platform, Inbox(), platform.settings.dispatch_slice_s)
 
 
 def serve(platform: Platform, adapter: Adapter, slice_s: float) -> int:
@@ -47,11 +46,18 @@ def serve(platform: Platform, adapter: Adapter, slice_s: float) -> int:
 
 
 def _visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
+    """One visit; a workspace's trouble, of whatever kind, is not the others'."""
     try:
         return visit(platform, adapter, workspace_id)
-    except TurnkeeperError as refusal:  # one workspace's trouble is not the others'
+    except TurnkeeperError as refusal:
         log.warning("visit refused", workspace_id=workspace_id, code=refusal.code)
-        return 0
+    except RedisError as error:
+        log.warning("visit failed", workspace_id=workspace_id, error=str(error))
+        platform.clock.wait(platform.stopping, AWAY_S)
+        doorbell.ring(platform, workspace_id)  # raises where Redis is gone: the slice ends
+    except Exception:  # noqa: BLE001 - the next workspace must be served all the same
+        log.exception("visit failed", workspace_id=workspace_id)
+    return 0
 
 
 def reap() -> None:
@@ -66,10 +72,17 @@ def sweep() -> None:
     platform = current()
     hold_ms = round(platform.settings.sweep_interval_s * 500)
     if platform.clients.control.set("tk:sweep:hold", "1", nx=True, px=hold_ms):
-        rung = sweeping.sweep(platform)
-        if rung:
-            log.info("rang again", rung_count=rung)
-        _tell(platform, "sweep")
+        repair()
+
+
+def repair() -> None:
+    """Repair the hints now: a dispatch worker asks for it at its start, having been killed maybe
+    between the pop of a ring and the claim."""
+    platform = current()
+    rung = sweeping.sweep(platform)
+    if rung:
+        log.info("rang again", rung_count=rung)
+    _tell(platform, "sweep")
 
 
 def _tell(platform: Platform, job: str) -> None:

@@ -5,6 +5,7 @@ and two of them act once, because the script reads the clock again.
 """
 
 import structlog
+from redis.exceptions import RedisError
 
 from app.core import capacity, doorbell, keys, sessions, workspaces
 from app.core.platform import Platform
@@ -21,12 +22,22 @@ def reap(platform: Platform) -> int:
     while not platform.stopping.is_set():
         due = platform.run_control("overdue", limit=BATCH, hold_ms=round(HOLD_S * 1000))[1:]
         for workspace_id in due:
-            within_ms = look(platform, workspace_id)
-            settle(platform, workspace_id, within_ms)
+            settle(platform, workspace_id, _look(platform, workspace_id))
         looked += len(due)
         if len(due) < BATCH:
             break
     return looked
+
+
+def _look(platform: Platform, workspace_id: str) -> int | None:
+    """A look whose failure is not the other workspaces': it is tried again after a while."""
+    try:
+        return look(platform, workspace_id)
+    except RedisError:
+        raise
+    except Exception:  # noqa: BLE001 - else the workspaces behind this one were never looked at
+        log.exception("look failed", workspace_id=workspace_id)
+        return round(HOLD_S * 1000)
 
 
 def settle(platform: Platform, workspace_id: str, within_ms: int | None) -> None:
@@ -47,7 +58,8 @@ def look(platform: Platform, workspace_id: str) -> int | None:
         return None
     idle_ms, idle_setting = found.idle_ms(platform.settings.idle_timeout_s)
     lease_ms = round(platform.settings.lease_ttl_s * 1000)
-    limits = watchdog.Limits(idle_ms, idle_setting, lease_ms)
+    handover_ms = round(platform.settings.handover_s * 1000)
+    limits = watchdog.Limits(idle_ms, idle_setting, lease_ms, handover_ms)
     now, times = platform.now_ms(), []
     for session in sessions.live(platform, workspace_id):
         verdict = watchdog.verdict(session, now, limits)
@@ -87,6 +99,6 @@ def _pauses(platform: Platform, found: workspaces.Workspace, now: int) -> list[f
     first = platform.clients.data.zrange(keys.of(found.id)["delayed"], 0, 0, withscores=True)
     ends = [float(first[0][1])] if first else []
     ends.append(float(found.stored.get("hold_until", 0)))
-    if found.capacity and found.live_count < found.slots:
+    if found.has_room:
         doorbell.ring(platform, found.id)
     return [at for at in ends if at > now]

@@ -1,8 +1,12 @@
 """Repairs the control side's hints from the truth: rings, deadlines, due fires, the list itself."""
 
+from contextlib import suppress
+
 import structlog
+from redis.exceptions import RedisError
 
 from app.core import doorbell, keys, schedules, workspaces
+from app.core.errors import ScheduleNotFound
 from app.core.platform import Platform
 
 PAGE = 500
@@ -22,9 +26,7 @@ def sweep(platform: Platform) -> int:
             rung += _repair(platform, page)
             page = []
     rung += _repair(platform, page)
-    alive = platform.run_control("dispatcher", slice_id="", ttl_ms=0)[1]
-    if not alive:
-        doorbell.enqueue_dispatch(platform)
+    doorbell.enqueue_dispatch(platform)
     return rung
 
 
@@ -41,16 +43,27 @@ def _repair(platform: Platform, workspace_ids: list[str]) -> int:
     for found in workspaces.read_many(platform, workspace_ids):
         if found is None:
             continue
-        if found.stored["status"] == "removed":
-            workspaces.cancel_open(platform, found.id)
-            continue
-        if found.id in unwatched and (found.live_count or found.status in ("online", "degraded")):
-            doorbell.watch(platform, found.id, 0)
-        if found.depth and found.capacity and found.live_count < found.slots:
-            doorbell.ring(platform, found.id)
-            rung += 1
-        _due_hints(platform, found.id)
+        try:
+            rung += _repair_one(platform, found, found.id in unwatched)
+        except RedisError:
+            raise
+        except Exception:  # noqa: BLE001 - one workspace's trouble is not the others'
+            log.exception("not repaired", workspace_id=found.id)
+    _due_hints(platform, workspace_ids)
     return rung
+
+
+def _repair_one(platform: Platform, found: workspaces.Workspace, is_unwatched: bool) -> bool:
+    """Returns whether the workspace was rung."""
+    if found.stored["status"] == "removed":
+        workspaces.cancel_open(platform, found.id)
+        return False
+    if is_unwatched and (found.live_count or found.status in ("online", "degraded")):
+        doorbell.watch(platform, found.id, 0)
+    if found.depth and found.has_room:
+        doorbell.ring(platform, found.id)
+        return True
+    return False
 
 
 def _unwatched(platform: Platform, workspace_ids: list[str]) -> set[str]:
@@ -63,13 +76,25 @@ def _unwatched(platform: Platform, workspace_ids: list[str]) -> set[str]:
     return {workspace_id for workspace_id, *scores in rows if scores == [None, None]}
 
 
-def _due_hints(platform: Platform, workspace_id: str) -> None:
-    due = platform.clients.data.zrange(keys.of(workspace_id)["due"], 0, -1, withscores=True)
+def _due_hints(platform: Platform, workspace_ids: list[str]) -> None:
+    """A hint that is missing, or later than the fire it stands for, is written again.
+
+    One that is too early mends itself: ``fire_due`` looks, and writes the right one.
+    """
+    pipe = platform.clients.data.pipeline(transaction=False)
+    for workspace_id in workspace_ids:
+        pipe.zrange(keys.of(workspace_id)["due"], 0, -1, withscores=True)
+    due = {
+        keys.DueMember(workspace_id, schedule_id): int(nominal_ms)
+        for workspace_id, rows in zip(workspace_ids, pipe.execute(), strict=True)
+        for schedule_id, nominal_ms in rows
+    }
     if not due:
         return
-    members = [str(keys.DueMember(workspace_id, schedule_id)) for schedule_id, _ in due]
-    hints = platform.clients.control.zmscore(keys.DUE, members)
-    for (schedule_id, nominal_ms), hint in zip(due, hints, strict=True):
-        if hint is None:
-            schedule = schedules.get(platform, workspace_id, schedule_id)
-            schedules.hint_due(platform, schedule, int(nominal_ms))
+    hints = platform.clients.control.zmscore(keys.DUE, [str(member) for member in due])
+    for (member, nominal_ms), hint in zip(due.items(), hints, strict=True):
+        if hint is None or hint > nominal_ms:
+            with suppress(ScheduleNotFound):  # removed meanwhile
+                schedule = schedules.get(platform, member.workspace_id, member.schedule_id)
+                if hint is None or hint > nominal_ms + schedule.jitter_ms:
+                    schedules.hint_due(platform, schedule, nominal_ms)

@@ -12,6 +12,7 @@ class Limits:
     idle_ms: int
     idle_setting: str
     lease_ms: int
+    handover_ms: int
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def clocks(session: Session, limits: Limits) -> list[Clock]:
         grace_ms = session.cancel_by - session.cancel_asked_at
         add("cancel", grace_ms, "TURNKEEPER_CANCEL_GRACE_S", session.cancel_asked_at)
     if session.started_at is None:
+        if session.state == "claimed" and session.digest is None:  # its worker died on the way
+            add("lease", limits.handover_ms, "TURNKEEPER_HANDOVER_S", session.claimed_at)
         add("lease", limits.lease_ms, "TURNKEEPER_LEASE_TTL_S", session.claimed_at)
     elif (session.missed or 0) >= 2:
         add("lost", 0, "two heartbeats without the session", session.seen_at)

@@ -6,14 +6,14 @@ with the Task as it is. A2A's word for a turn is task; the word stays in this mo
 Source: A2A protocol 0.3, JSON-RPC binding.
 """
 
-import json
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from redis.exceptions import RedisError
 
-from app.api import models, views
-from app.api.operation import answer, operation, platform, token
+from app.api import bodies, errors, models, views
+from app.api.operation import answer, operation, platform, refusal, token, validated
 from app.api.turns import shown_turn
 from app.core import ids, turns, workspaces
 from app.core.clock import rfc3339
@@ -86,14 +86,27 @@ class RpcError(Exception):
 
 
 @blueprint.post("/workspaces/<workspace_id>/a2a")
-@operation("send", tag=TAG, reply=models.Queued, status=202)
+@operation(
+    "send",
+    tag=TAG,
+    raw_body=models.RpcRequest,
+    reply=models.Queued,
+    status=202,
+    more={200: models.RpcAnswer},
+    refusals=(410, 429),
+)
 def send_message(workspace_id: str) -> Response:
-    """Send a message to the workspace's agent."""
+    """Send a message to the agent, or another JSON-RPC request of A2A 0.3.
+
+    Without ``jsonrpc`` it is the field platform's short form, answered 202 at once. With it the
+    answer is JSON-RPC's, errors too: those that a retry may cure carry their own status and
+    ``Retry-After``.
+    """
     workspaces.require(platform(), workspace_id)
     try:
-        body = json.loads(request.get_data())
-    except (ValueError, RecursionError):
-        return _failure(None, RpcError(PARSE_ERROR, "body: not JSON"), 400)
+        body = bodies.read(request.get_data())
+    except errors.NotJson as error:
+        return _failure(None, RpcError(PARSE_ERROR, error.detail), 400)
     if isinstance(body, dict) and "jsonrpc" not in body:
         return _short_form(workspace_id, body)
     return _json_rpc(workspace_id, body)
@@ -102,13 +115,7 @@ def send_message(workspace_id: str) -> Response:
 def _short_form(workspace_id: str, body: dict[str, Any]) -> Response:
     if body.get("method", "message/send") != "message/send":
         raise InvalidInput("method", "message/send")
-    try:
-        params = SendParams.model_validate(body.get("params", {}))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(["params", *(str(part) for part in first["loc"])])
-        raise InvalidInput(place, first["msg"]) from error
-    taken = _submit(workspace_id, params)
+    taken = _submit(workspace_id, validated(SendParams, body.get("params", {}), "params"))
     return answer(
         {
             "queued": True,
@@ -137,9 +144,8 @@ def _submit(workspace_id: str, params: SendParams) -> turns.Accepted:
         allowed = ", ".join(str(number) for number in turns.LANE_OF_PRIORITY)
         raise InvalidInput("params.priority", f"one of {allowed}")
     is_agent = (params.metadata or {}).get("origin") == "agent"
-    wire = message.model_dump(exclude_unset=True)
-    wire.setdefault("messageId", ids.new("msg"))
-    body = {"text": text, "message": wire}
+    asked = message.model_dump(exclude_unset=True)
+    body: dict[str, Any] = {"text": text, "message": {"messageId": ids.new("msg"), **asked}}
     if traceparent := request.headers.get("traceparent"):
         body["traceparent"] = traceparent[:128]
     return turns.submit(
@@ -153,6 +159,7 @@ def _submit(workspace_id: str, params: SendParams) -> turns.Accepted:
             context_id=message.contextId or ids.new("ctx"),
             idempotency_key=request.headers.get("Idempotency-Key"),
             repeat_key=message.messageId,
+            asked=asked,
             expires_in_s=params.expires_in_seconds,
         ),
     )
@@ -174,30 +181,34 @@ def _json_rpc(workspace_id: str, body: Any) -> Response:
             raise RpcError(METHOD_NOT_FOUND, f"no method {body['method'][:100]}")
         result = method(workspace_id, body.get("params", {}))
     except ValidationError as error:
-        rows = error.errors(include_url=False, include_context=False, include_input=False)
-        data = [
-            {"field": ".".join(str(part) for part in row["loc"]), "rule": row["msg"]}
-            for row in rows
-        ]
-        return _failure(call_id, RpcError(INVALID_PARAMS, "invalid parameters", data))
-    except InvalidInput as error:
-        return _failure(call_id, RpcError(INVALID_PARAMS, error.detail, error.fields.get("errors")))
-    except TurnNotFound:
-        return _failure(call_id, RpcError(TASK_NOT_FOUND, "Task not found"))
+        return _refused(call_id, refusal(error, "params"))
     except RpcError as error:
         return _failure(call_id, error)
     except TurnkeeperError as error:
-        return _failure(
-            call_id, RpcError(INTERNAL_ERROR, error.detail, {"code": error.code, **error.fields})
-        )
+        return _refused(call_id, error)
+    except RedisError as error:
+        return _refused(call_id, errors.meaning(error))
     return answer({"jsonrpc": "2.0", "id": call_id, "result": result})
 
 
-def _failure(call_id: Any, error: RpcError, status: int = 200) -> Response:
+def _refused(call_id: Any, error: TurnkeeperError) -> Response:
+    """A refusal of the core; what a retry may cure keeps its status, so that clients do retry."""
+    if isinstance(error, InvalidInput):
+        return _failure(call_id, RpcError(INVALID_PARAMS, error.detail, error.fields.get("errors")))
+    if isinstance(error, TurnNotFound):
+        return _failure(call_id, RpcError(TASK_NOT_FOUND, "Task not found"))
+    told = RpcError(INTERNAL_ERROR, error.detail, {**error.fields, "code": error.code})
+    retry_after_s = errors.RETRY_AFTER_S.get(error.code)
+    if retry_after_s is None:
+        return _failure(call_id, told)
+    return _failure(call_id, told, errors.STATUS[error.code], Retry_After=str(retry_after_s))
+
+
+def _failure(call_id: Any, error: RpcError, status: int = 200, **headers: str) -> Response:
     told: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.data is not None:
         told["data"] = error.data
-    return answer({"jsonrpc": "2.0", "id": call_id, "error": told}, status)
+    return answer({"jsonrpc": "2.0", "id": call_id, "error": told}, status, **headers)
 
 
 def _send(workspace_id: str, raw: Any) -> dict[str, Any]:
@@ -217,7 +228,7 @@ def _wait(workspace_id: str, turn_id: str) -> None:
     )
     end = clock.monotonic() + settings.message_wait_s
     try:
-        with here.hub.waiting([workspace_id], settings.waiters_max) as waiter:
+        with here.hub.waiting(workspace_id) as waiter:
             while not platform().stopping.is_set():
                 state = turns.get(platform(), workspace_id, turn_id).state
                 left_s = end - clock.monotonic()
@@ -283,19 +294,12 @@ def _task_state(turn: Turn) -> str:
 
 
 @blueprint.get("/workspaces/<workspace_id>/a2a/queue/<queue_id>")
-@operation("send", tag=TAG, reply=models.Turn)
+@operation("send", tag=TAG, reply=models.QueueEntry)
 def show_queue_entry(workspace_id: str, queue_id: str) -> Response:
     """One accepted message: where it is, or what came back."""
     workspaces.require(platform(), workspace_id)
-    shown = shown_turn(workspace_id, queue_id)
     turn = turns.get(platform(), workspace_id, queue_id)
     session = turns.session_of(platform(), workspace_id, turn)
-    now = platform().now_ms()
-    return answer(
-        shown
-        | {
-            "queue_id": queue_id,
-            "status": "queued" if shown["state"] == "queued" else shown["state"],
-            "session": views.session(workspace_id, session, now) if session else None,
-        }
-    )
+    shown = views.session(workspace_id, session, platform().now_ms()) if session else None
+    entry = {"queue_id": turn.id, "status": turn.state, "session": shown}
+    return answer(shown_turn(workspace_id, queue_id) | entry)

@@ -9,6 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
 
 from app.core import errors
 from app.core.errors import TurnkeeperError
@@ -42,7 +43,13 @@ STATUS: dict[str, int] = {
     "body_too_large": 413,
 }
 
-RETRY_AFTER_S = {"queue_full": 5, "store_unavailable": 2, "store_full": 30, "overloaded": 2}
+RETRY_AFTER_S = {
+    "queue_full": 5,
+    "store_unavailable": 2,
+    "store_full": 30,
+    "overloaded": 2,
+    "unknown_schema": 30,
+}
 
 
 class NotJson(TurnkeeperError):
@@ -80,6 +87,17 @@ def of(error: TurnkeeperError) -> Response:
     return problem(STATUS[error.code], error.code, title, error.detail, error.fields)
 
 
+def meaning(error: RedisError) -> TurnkeeperError:
+    """What a failure of the store is to a caller; logged here."""
+    if isinstance(error, RedisConnectionError | RedisTimeoutError):
+        log.warning("redis is away", error=str(error))
+        return errors.StoreUnavailable()
+    if isinstance(error, ResponseError) and str(error).startswith("OOM"):
+        return errors.StoreFull()
+    log.error("redis refused a command", exc_info=error)
+    return TurnkeeperError("the store refused a command; see the log")
+
+
 def install(app: Flask) -> None:
     """Answer every error of the app as a problem."""
 
@@ -89,17 +107,13 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(RedisError)
     def store(error: RedisError) -> Response:
-        if isinstance(error, RedisConnectionError | RedisTimeoutError):
-            log.warning("redis is away", error=str(error))
-            return of(errors.StoreUnavailable())
-        if isinstance(error, ResponseError) and str(error).startswith("OOM"):
-            return of(errors.StoreFull())
-        log.error("redis refused a command", exc_info=error)
-        return of(errors.TurnkeeperError("the store refused a command; see the log"))
+        return of(meaning(error))
 
     @app.errorhandler(HTTPException)
-    def http(error: HTTPException) -> Response:
+    def http(error: HTTPException) -> AnyResponse:
         status = error.code or 500
+        if status < 400:
+            return error.get_response()
         if status == 413:
             limit = app.config["MAX_CONTENT_LENGTH"]
             return of(

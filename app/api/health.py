@@ -4,7 +4,8 @@ from flask import Blueprint, Response, current_app
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.api import models
-from app.api.operation import PUBLIC, answer, operation, platform, spec
+from app.api.openapi import document
+from app.api.operation import PUBLIC, answer, operation, platform
 from app.core import schema
 
 blueprint = Blueprint("health", __name__)
@@ -19,7 +20,7 @@ def healthz() -> Response:
 
 
 @blueprint.get("/readyz")
-@operation(PUBLIC, tag=TAG, reply=models.Health)
+@operation(PUBLIC, tag=TAG, reply=models.Health, refusals=(503,))
 def readyz() -> Response:
     """The process can serve: its store answers and carries a known schema."""
     schema.ensure(platform().clients.control)
@@ -28,9 +29,9 @@ def readyz() -> Response:
 
 
 @blueprint.get("/metrics")
-@operation("read", tag=TAG, is_anywhere=True)
+@operation("read", tag=TAG, media_type="text/plain")
 def metrics() -> Response:
-    """Prometheus metrics, read from Redis."""
+    """Prometheus metrics over all workspaces, so for a token that reads all of them."""
     registry = current_app.extensions["turnkeeper"].registry
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
@@ -39,4 +40,4 @@ def metrics() -> Response:
 @operation(PUBLIC, tag=TAG)
 def openapi() -> Response:
     """This API, as OpenAPI 3.1."""
-    return answer(spec.spec)
+    return answer(document(current_app))

@@ -4,24 +4,25 @@ A view without a declared scope answers nobody: the check that runs before every
 it, so a new route is closed until it says who may use it.
 """
 
+import inspect
 import json as jsonlib
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Protocol, cast
 
 from flask import Response, current_app, g, request
 from pydantic import BaseModel, ValidationError
 from spectree import Response as Documented
 from spectree import SecurityScheme, SpecTree
 from spectree.models import SecureType, SecuritySchemeData
+from werkzeug.exceptions import MethodNotAllowed
 
-from app.api.errors import NotJson
+from app.api import bodies
 from app.core.errors import Forbidden, InvalidInput, Unauthorized
 from app.core.platform import Platform
 from app.core.tokens import COOKIE, Token, find
 
 PUBLIC = "public"
-View = TypeVar("View", bound=Callable[..., Any])
 
 spec = SpecTree(
     "flask",
@@ -40,24 +41,48 @@ spec = SpecTree(
 )
 
 
+class Rule(BaseModel):
+    """One broken rule, and the field that breaks it."""
+
+    field: str
+    rule: str
+
+
 class Problem(BaseModel):
-    """An error (RFC 9457); further members name fields, rules, limits and settings."""
+    """An error (RFC 9457); further members name limits, settings and measured values."""
 
     type: str
     title: str
     status: int
     code: str
     detail: str
+    errors: list[Rule] | None = None
+
+
+class View(Protocol):
+    """A route's function with what it declares."""
+
+    scope: str
+    is_anywhere: bool
+    replies: Mapping[int, type[BaseModel] | None]
+    problems: frozenset[int]
+    media_type: str
+    __wrapped__: Callable[..., Any]
+
+    def __call__(self, **path: Any) -> Any:
+        """Answer the request."""
 
 
 def platform() -> Platform:
     """The platform of the app that serves this request."""
-    return current_app.extensions["turnkeeper"].platform  # type: ignore[no-any-return]
+    found: Platform = current_app.extensions["turnkeeper"].platform
+    return found
 
 
 def token() -> Token:
     """The token of this request; its scope has been checked."""
-    return g.token  # type: ignore[no-any-return]
+    found: Token = g.token
+    return found
 
 
 def operation(
@@ -69,39 +94,53 @@ def operation(
     reply: type[BaseModel] | None = None,
     status: int = 200,
     is_anywhere: bool = False,
-) -> Callable[[View], View]:
+    raw_body: type[BaseModel] | None = None,
+    more: Mapping[int, type[BaseModel]] | None = None,
+    refusals: tuple[int, ...] = (),
+    media_type: str = "application/json",
+) -> Callable[[Callable[..., Any]], View]:
     """Declare a route: who may call it (``public`` or a scope), what it takes, what it answers.
 
     The view gets ``query`` and ``body`` as validated models, by those names. A route that names
     no workspace in its path needs the scope in all of them; with ``is_anywhere`` the scope in
     any one lets the caller in, and the view itself keeps to what the token reaches.
+
+    Args:
+        raw_body: documents a body that the view reads for itself.
+        more: answers beside ``reply``, by status.
+        refusals: statuses of problems beyond those that follow from the rest.
     """
 
-    def decorate(view: View) -> View:
+    def decorate(view: Callable[..., Any]) -> View:
         @wraps(view)
-        def checked(**path: Any) -> Any:
+        def call(**path: Any) -> Any:
             if query is not None:
-                path["query"] = _validated(query, request.args.to_dict(), "query")
+                path["query"] = validated(query, request.args.to_dict(), "query")
             if body is not None:
-                path["body"] = _validated(body, _json(), "body")
+                path["body"] = validated(body, bodies.read(request.get_data() or b"{}"), "body")
             return view(**path)
 
-        answers: dict[str, Any] = {f"HTTP_{status}": reply}
-        failures = [422] if query or body else []
-        failures += [401, 403] if scope != PUBLIC else []
-        answers |= {f"HTTP_{code}": Problem for code in failures}
+        replies = {status: reply, **(more or {})}
+        has_path = any(name.endswith("_id") for name in inspect.signature(view).parameters)
+        problems = set(refusals) | (set() if scope == PUBLIC else {401, 403, 503})
+        problems |= ({422} if query else set()) | ({404} if has_path else set())
+        problems |= {400, 413, 422} if body or raw_body else set()
+        answers = {f"HTTP_{code}": model for code, model in replies.items()}
+        problems -= set(replies)
+        answers |= {f"HTTP_{code}": Problem for code in sorted(problems)}
         documented = spec.validate(
             query=query,
-            json=body,
+            json=body or raw_body,
             resp=Documented(**answers),
             tags=[tag],
             security={} if scope == PUBLIC else {"bearer": [scope]},
             operation_id=view.__name__,
         )(view)
+        checked = cast(View, call)
         # Only its documentation: called through, it would read every answer, a stream for ever.
-        checked.__wrapped__ = documented  # type: ignore[attr-defined]
-        checked.scope = scope  # type: ignore[attr-defined]
-        checked.is_anywhere = is_anywhere  # type: ignore[attr-defined]
+        checked.__wrapped__ = documented
+        checked.scope, checked.is_anywhere, checked.media_type = scope, is_anywhere, media_type
+        checked.replies, checked.problems = replies, frozenset(problems)
         return checked
 
     return decorate
@@ -140,6 +179,17 @@ def authorize() -> None:
     g.token = found
 
 
+def still_allowed(scope: str, workspace_ids: list[str]) -> Callable[[], bool]:
+    """For an answer that outlives its request: whether its token still reaches all of these."""
+    here, text = platform(), _presented() or ""
+
+    def check() -> bool:
+        found = find(here, text)
+        return found is not None and all(found.allows(scope, one) for one in workspace_ids)
+
+    return check
+
+
 def require(scope: str, workspace_id: str) -> None:
     """For a view that learns of the workspace from the body.
 
@@ -148,6 +198,16 @@ def require(scope: str, workspace_id: str) -> None:
     """
     if not token().allows(scope, workspace_id):
         raise Forbidden(f"this needs scope {scope} in workspace {workspace_id}", needed_scope=scope)
+
+
+def refuse_head() -> None:
+    """For a GET that does or holds something: HEAD, which Flask routes here too, must not.
+
+    Raises:
+        MethodNotAllowed.
+    """
+    if request.method == "HEAD":
+        raise MethodNotAllowed(["GET"])
 
 
 def _presented() -> str | None:
@@ -171,23 +231,32 @@ def _same_origin() -> bool:
     return request.headers.get("Origin") == request.host_url.rstrip("/")
 
 
-def _json() -> Any:
-    raw = request.get_data(cache=True)
-    try:
-        return jsonlib.loads(raw or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise NotJson(f"body: not JSON ({error})") from error
+def validated(model: type[BaseModel], value: Any, place: str) -> Any:
+    """An instance of the model; ``place`` names the whole: ``body``, ``query``, ``reports.3``.
 
-
-def _validated(model: type[BaseModel], value: Any, place: str) -> BaseModel:
+    Raises:
+        InvalidInput: naming every field and its rule.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        rows = [
-            {"field": ".".join(str(part) for part in item["loc"]) or place, "rule": item["msg"]}
-            for item in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-        first = rows[0]
-        refusal = InvalidInput(first["field"], first["rule"])
-        refusal.fields["errors"] = rows
-        raise refusal from error
+        raise refusal(error, place) from error
+
+
+def _field(place: str, parts: tuple[str | int, ...]) -> str:
+    """``prompt``; ``reports.3.fence``: body and query themselves are named only as a whole."""
+    inner = ".".join(str(part) for part in parts)
+    if not inner or place in ("body", "query"):
+        return inner or place
+    return f"{place}.{inner}"
+
+
+def refusal(error: ValidationError, place: str) -> InvalidInput:
+    """Every broken rule as one refusal."""
+    rows = [
+        {"field": _field(place, item["loc"]), "rule": item["msg"]}
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    found = InvalidInput(rows[0]["field"], rows[0]["rule"])
+    found.fields["errors"] = rows
+    return found

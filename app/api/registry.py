@@ -11,14 +11,22 @@ TAG = "registry"
 
 
 @blueprint.post("/registry/register")
-@operation("runtime", is_anywhere=True, tag=TAG, body=models.Register, reply=models.Registered)
+@operation(
+    "runtime",
+    is_anywhere=True,
+    tag=TAG,
+    body=models.Register,
+    reply=models.Registered,
+    refusals=(410,),
+)
 def register(body: models.Register) -> Response:
     """Register an agent; an operator's token gets a runtime token for it, shown once."""
     require("runtime", body.id)
+    name = (body.agent_card or {}).get("name")
     fields = {
         "agent_url": body.url,
         "agent_card": body.agent_card,
-        "name": (body.agent_card or {}).get("name"),
+        "name": name[:1024] if isinstance(name, str) else None,
         "max_concurrent": body.max_concurrent,
     }
     given = {name: value for name, value in fields.items() if value is not None}
@@ -30,17 +38,24 @@ def register(body: models.Register) -> Response:
 
 
 @blueprint.post("/registry/update-card")
-@operation("runtime", is_anywhere=True, tag=TAG, body=models.Register, reply=models.Ok)
-def update_card(body: models.Register) -> Response:
+@operation(
+    "runtime", is_anywhere=True, tag=TAG, body=models.Card, reply=models.Ok, refusals=(404, 410)
+)
+def update_card(body: models.Card) -> Response:
     """Replace an agent's card."""
     require("runtime", body.id)
-    workspaces.change(platform(), body.id, {"agent_card": body.agent_card or {}})
+    workspaces.change(platform(), body.id, {"agent_card": body.agent_card})
     return answer({"status": "ok"})
 
 
 @blueprint.post("/registry/heartbeat")
 @operation(
-    "runtime", is_anywhere=True, tag=TAG, body=models.FieldHeartbeat, reply=models.HeartbeatAnswer
+    "runtime",
+    is_anywhere=True,
+    tag=TAG,
+    body=models.FieldHeartbeat,
+    reply=models.HeartbeatAnswer,
+    refusals=(404, 410),
 )
 def registry_heartbeat(body: models.FieldHeartbeat) -> Response:
     """The field platform's heartbeat: it counts its tasks and names no session."""
@@ -49,7 +64,13 @@ def registry_heartbeat(body: models.FieldHeartbeat) -> Response:
 
 
 @blueprint.post("/workspaces/<workspace_id>/heartbeat")
-@operation("runtime", tag="runtime", body=models.Heartbeat, reply=models.HeartbeatAnswer)
+@operation(
+    "runtime",
+    tag="runtime",
+    body=models.Heartbeat,
+    reply=models.HeartbeatAnswer,
+    refusals=(410,),
+)
 def heartbeat(workspace_id: str, body: models.Heartbeat) -> Response:
     """A runtime's heartbeat; the answer carries what its sessions are asked to do."""
     return beat(workspace_id, body)

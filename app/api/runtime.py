@@ -1,11 +1,12 @@
 """Routes of the runtime: the long poll for a turn, and its reports under the session's fence."""
 
+import socket
 from typing import Any
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response, current_app, request
 
 from app.api import models, views
-from app.api.operation import answer, operation, platform
+from app.api.operation import answer, operation, platform, refuse_head, validated
 from app.core import sessions, workspaces
 from app.core.clock import rfc3339
 from app.core.errors import InvalidInput
@@ -14,18 +15,25 @@ from app.core.sessions import Handover
 blueprint = Blueprint("runtime", __name__)
 TAG = "runtime"
 LOOK_S = 5.0
+FENCED = (409,)
+REPORTS: dict[str, type[models.Progress] | type[models.Finish]] = {
+    "progress": models.Progress,
+    "finish": models.Finish,
+}
 
 
 @blueprint.get("/workspaces/<workspace_id>/turns/next")
 @operation("runtime", tag=TAG, query=models.Poll, reply=models.NextTurn)
 def next_turn(workspace_id: str, query: models.Poll) -> Response:
     """The next turn bound for this workspace's runtime; waits for one up to ``wait_s``."""
+    refuse_head()
     workspaces.require(platform(), workspace_id)
     here = current_app.extensions["turnkeeper"]
     settings, clock = platform().settings, platform().clock
     end = clock.monotonic() + min(query.wait_s, settings.poll_wait_max_s)
-    with here.hub.waiting([workspace_id], settings.waiters_max) as waiter:
-        while True:
+    found: Handover | None = None
+    with here.hub.waiting(workspace_id) as waiter:
+        while not _has_gone(request.environ.get("gunicorn.socket")):
             found, again_ms = sessions.take(platform(), workspace_id, query.instance)
             left_s = end - clock.monotonic()
             if found or left_s <= 0 or platform().stopping.is_set():
@@ -34,6 +42,22 @@ def next_turn(workspace_id: str, query: models.Poll) -> Response:
             waiter.wait(max(0.01, min(left_s, LOOK_S, again_s)))
     turn = _handed(workspace_id, found) if found else None
     return answer({"turn": turn, "directives": []})
+
+
+def _has_gone(connection: Any) -> bool:
+    """Whether the client has closed its end: a turn handed to nobody waits redeliver_after_s."""
+    if connection is None:
+        return False
+    timeout_s = connection.gettimeout()
+    try:
+        connection.settimeout(0)
+        return connection.recv(1, socket.MSG_PEEK) == b""  # type: ignore[no-any-return]
+    except (BlockingIOError, InterruptedError):
+        return False
+    except OSError:
+        return True
+    finally:
+        connection.settimeout(timeout_s)
 
 
 def _handed(workspace_id: str, found: Handover) -> dict[str, Any]:
@@ -66,7 +90,7 @@ def _handed(workspace_id: str, found: Handover) -> dict[str, Any]:
 
 
 @blueprint.post("/workspaces/<workspace_id>/sessions/<session_id>/start")
-@operation("runtime", tag=TAG, body=models.Start, reply=models.Reported)
+@operation("runtime", tag=TAG, body=models.Start, reply=models.Reported, refusals=FENCED)
 def start_session(workspace_id: str, session_id: str, body: models.Start) -> Response:
     """The agent has begun; idempotent for the same instance."""
     orders = sessions.start(platform(), workspace_id, session_id, body.fence, body.instance)
@@ -74,7 +98,7 @@ def start_session(workspace_id: str, session_id: str, body: models.Start) -> Res
 
 
 @blueprint.post("/workspaces/<workspace_id>/sessions/<session_id>/progress")
-@operation("runtime", tag=TAG, body=models.Progress, reply=models.Reported)
+@operation("runtime", tag=TAG, body=models.Progress, reply=models.Reported, refusals=FENCED)
 def report_progress(workspace_id: str, session_id: str, body: models.Progress) -> Response:
     """The work advanced, or a tool still runs."""
     orders = _progress(workspace_id, session_id, body)
@@ -87,7 +111,7 @@ def _progress(workspace_id: str, session_id: str, body: models.Progress) -> list
 
 
 @blueprint.post("/workspaces/<workspace_id>/sessions/<session_id>/finish")
-@operation("runtime", tag=TAG, body=models.Finish, reply=models.Reported)
+@operation("runtime", tag=TAG, body=models.Finish, reply=models.Reported, refusals=FENCED)
 def finish_session(workspace_id: str, session_id: str, body: models.Finish) -> Response:
     """The agent's own end; a repeat of an accepted one changes nothing."""
     return answer(
@@ -128,7 +152,7 @@ def _bounded(text: str, limit_bytes: int) -> tuple[str, dict[str, Any] | None]:
 
 
 @blueprint.post("/workspaces/<workspace_id>/sessions/<session_id>/release")
-@operation("runtime", tag=TAG, body=models.Release, reply=models.Reported)
+@operation("runtime", tag=TAG, body=models.Release, reply=models.Reported, refusals=FENCED)
 def release_session(workspace_id: str, session_id: str, body: models.Release) -> Response:
     """Hand a session back unfinished; its turn returns to the front of its lane at once."""
     state = sessions.release(
@@ -138,17 +162,23 @@ def release_session(workspace_id: str, session_id: str, body: models.Release) ->
 
 
 @blueprint.post("/workspaces/<workspace_id>/sessions/<session_id>/spool")
-@operation("runtime", tag=TAG, body=models.Spool, reply=models.Reported)
+@operation("runtime", tag=TAG, body=models.Spool, reply=models.Reported, refusals=FENCED)
 def deliver_spool(workspace_id: str, session_id: str, body: models.Spool) -> Response:
     """Reports made while the platform was away, in order; each is fenced like any other."""
     state = None
-    for at, report in enumerate(body.reports):
-        kind = report.get("type")
-        fields = {**report, "fence": body.fence}
-        if kind == "progress":
-            _progress(workspace_id, session_id, models.Progress.model_validate(fields))
-        elif kind == "finish":
-            state = _finish(workspace_id, session_id, models.Finish.model_validate(fields))
+    for report in _checked(body):  # all of them before the first is applied
+        if isinstance(report, models.Progress):
+            _progress(workspace_id, session_id, report)
         else:
-            raise InvalidInput(f"reports.{at}.type", "progress or finish")
+            state = _finish(workspace_id, session_id, report)
     return answer({"status": "ok", "state": state, "directives": []})
+
+
+def _checked(body: models.Spool) -> list[models.Progress | models.Finish]:
+    found = []
+    for at, report in enumerate(body.reports):
+        model = REPORTS.get(str(report.get("type")))
+        if model is None:
+            raise InvalidInput(f"reports.{at}.type", "progress or finish")
+        found.append(validated(model, {**report, "fence": body.fence}, f"reports.{at}"))
+    return found

@@ -31,7 +31,14 @@ def list_schedules(workspace_id: str) -> Response:
 
 
 @blueprint.post(BASE)
-@operation("operate", tag=TAG, body=models.ScheduleFields, reply=models.Schedule, status=201)
+@operation(
+    "operate",
+    tag=TAG,
+    body=models.ScheduleFields,
+    reply=models.Schedule,
+    status=201,
+    refusals=(410,),
+)
 def create_schedule(workspace_id: str, body: models.ScheduleFields) -> Response:
     """Add a schedule; its first fire is the next nominal time."""
     workspaces.require(platform(), workspace_id)
@@ -48,7 +55,7 @@ def show_schedule(workspace_id: str, schedule_id: str) -> Response:
 
 
 @blueprint.patch(f"{BASE}/<schedule_id>")
-@operation("operate", tag=TAG, body=models.ScheduleChange, reply=models.Schedule)
+@operation("operate", tag=TAG, body=models.ScheduleChange, reply=models.Schedule, refusals=(409,))
 def change_schedule(workspace_id: str, schedule_id: str, body: models.ScheduleChange) -> Response:
     """Change some fields; fires that wait already get the new prompt."""
     workspaces.require(platform(), workspace_id)
@@ -78,7 +85,7 @@ def run_schedule(workspace_id: str, schedule_id: str) -> Response:
 
 
 @blueprint.post(f"{BASE}/<schedule_id>/pause")
-@operation("operate", tag=TAG, body=models.Reason, reply=models.Schedule)
+@operation("operate", tag=TAG, body=models.Reason, reply=models.Schedule, refusals=(409,))
 def pause_schedule(workspace_id: str, schedule_id: str, body: models.Reason) -> Response:
     """No more fires until resumed; those that wait stay."""
     workspaces.require(platform(), workspace_id)
@@ -87,7 +94,7 @@ def pause_schedule(workspace_id: str, schedule_id: str, body: models.Reason) -> 
 
 
 @blueprint.post(f"{BASE}/<schedule_id>/resume")
-@operation("operate", tag=TAG, reply=models.Schedule)
+@operation("operate", tag=TAG, reply=models.Schedule, refusals=(409,))
 def resume_schedule(workspace_id: str, schedule_id: str) -> Response:
     """Fire again from the next nominal time."""
     workspaces.require(platform(), workspace_id)

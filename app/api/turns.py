@@ -1,5 +1,6 @@
 """Routes of turns and sessions, for clients and the operator."""
 
+from contextlib import suppress
 from typing import Any
 
 from flask import Blueprint, Response
@@ -46,7 +47,7 @@ def cancel_turn(workspace_id: str, turn_id: str, body: models.Reason) -> Respons
 
 
 @blueprint.post("/workspaces/<workspace_id>/turns/<turn_id>/replay")
-@operation("operate", tag="turns", reply=models.Turn, status=202)
+@operation("operate", tag="turns", reply=models.Turn, status=202, refusals=(409, 410, 429))
 def replay_turn(workspace_id: str, turn_id: str) -> Response:
     """Queue an ended turn again, as a new turn that names the old one."""
     workspaces.require(platform(), workspace_id)
@@ -86,12 +87,10 @@ def checkpoint_session(workspace_id: str, session_id: str, body: models.Reason) 
     found = sessions.get(platform(), workspace_id, session_id)
     grace_s = platform().settings.checkpoint_grace_s
     if found.ended_at is None:
-        try:
+        with suppress(StaleFence):  # it ended meanwhile: the answer shows that
             sessions.ask(
                 platform(), workspace_id, found, "checkpoint", grace_s, "operator", body.reason
             )
-        except StaleFence:  # it ended meanwhile: the answer shows that
-            return _shown(workspace_id, session_id)
     return _shown(workspace_id, session_id)
 
 

@@ -35,7 +35,14 @@ def _shown(found: core.Workspace) -> dict[str, Any]:
 
 
 @blueprint.post("/workspaces")
-@operation("operate", tag=TAG, body=models.NewWorkspace, reply=models.Workspace, status=201)
+@operation(
+    "operate",
+    tag=TAG,
+    body=models.NewWorkspace,
+    reply=models.Workspace,
+    status=201,
+    refusals=(409, 410),
+)
 def create_workspace(body: models.NewWorkspace) -> Response:
     """Create a workspace."""
     fields = body.model_dump(exclude_unset=True, exclude={"id"})
@@ -60,7 +67,7 @@ def show_workspace(workspace_id: str) -> Response:
 
 
 @blueprint.patch("/workspaces/<workspace_id>")
-@operation("operate", tag=TAG, body=models.WorkspaceFields, reply=models.Workspace)
+@operation("operate", tag=TAG, body=models.WorkspaceFields, reply=models.Workspace, refusals=(410,))
 def change_workspace(workspace_id: str, body: models.WorkspaceFields) -> Response:
     """Change configuration; null clears a field."""
     fields = body.model_dump(exclude_unset=True)
@@ -77,14 +84,14 @@ def remove_workspace(workspace_id: str) -> Response:
 
 
 @blueprint.post("/workspaces/<workspace_id>/pause")
-@operation("operate", tag=TAG, body=models.Reason, reply=models.Workspace)
+@operation("operate", tag=TAG, body=models.Reason, reply=models.Workspace, refusals=(410,))
 def pause_workspace(workspace_id: str, body: models.Reason) -> Response:
     """No new claims until resumed; running work is left alone."""
     return answer(_shown(core.pause(platform(), workspace_id, body.reason)))
 
 
 @blueprint.post("/workspaces/<workspace_id>/resume")
-@operation("operate", tag=TAG, reply=models.Workspace)
+@operation("operate", tag=TAG, reply=models.Workspace, refusals=(410,))
 def resume_workspace(workspace_id: str) -> Response:
     """Serve again what waits."""
     return answer(_shown(core.resume(platform(), workspace_id)))

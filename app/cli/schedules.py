@@ -10,7 +10,7 @@ from app.cli.connection import Cli, connected, show_done, show_rows
 from app.cli.faults import REFUSED, Fault
 from app.cli.parameters import FIELD, body_of, required_change
 
-COLUMNS = "id name cron_expr timezone enabled overlap_policy next_fire_at paused_reason"
+COLUMNS = "id name cron_expr timezone enabled next_run_at run_count last_status paused_reason"
 
 
 @click.group()

@@ -11,6 +11,7 @@ from app.cli.client import Api, ServerEvent, workspace_path
 from app.cli.connection import Cli, connected
 from app.cli.event_line import event_line
 from app.cli.faults import TIMED_OUT, UNREACHABLE, Fault
+from app.cli.plain_text import plain
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 
@@ -33,6 +34,8 @@ def tail(
             data = _decoded(event)
             if is_ndjson:
                 click.echo(json.dumps(data, ensure_ascii=False))
+            elif event.name == "snapshot":
+                click.echo(f"-- {plain(str(data.get('why', {}).get('sentence', '')))}")
             else:
                 click.echo(event_line(event.name, data, with_workspace=not workspace), color=colour)
     except KeyboardInterrupt:

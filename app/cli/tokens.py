@@ -8,7 +8,7 @@ from app.cli.client import segment
 from app.cli.connection import Cli, connected, show_done, show_rows
 from app.cli.parameters import DURATION, body_of
 
-COLUMNS = "id name prefix scopes workspaces created_at expires_at last_used_at"
+COLUMNS = "id name prefix scopes workspaces created_at expires_at"
 SCOPES = click.Choice(["read", "send", "runtime", "operate", "admin"])
 
 

@@ -19,8 +19,9 @@ CONTROL = "control"
 DELIVERY = "delivery"
 QUEUES = (DISPATCH, CONTROL, DELIVERY)
 DISPATCH_JOB = "workers.jobs.dispatch"
+REPAIR_JOB = "workers.jobs.repair"
+REPAIR_JOB_ID = "repair-hints"
 
-_ENQUEUED = "tk:dispatch:enqueued"
 log = logging.getLogger(__name__)
 
 
@@ -31,15 +32,41 @@ def ring(platform: Platform, workspace_id: str) -> None:
         enqueue_dispatch(platform)
 
 
+def to_the_back(platform: Platform, workspace_id: str) -> None:
+    """Ring for a workspace that has had its visit: it stands behind all that wait by now.
+
+    An ordinary ring would leave it where its own turns, ending meanwhile, have rung it already:
+    before a neighbour who came during the visit (measured: 25 claims of a backlog, not 20).
+    """
+    number = platform.clients.control.incr(keys.RINGS)
+    platform.clients.control.zadd(keys.READY, {workspace_id: number})
+
+
 def enqueue_dispatch(platform: Platform) -> bool:
-    """Enqueue a dispatch job unless one was enqueued within the last second."""
-    if not platform.clients.control.set(_ENQUEUED, "1", nx=True, px=1000):
+    """Enqueue a dispatch job unless one waits already. Returns whether it did.
+
+    A job calls this before it serves, so while any dispatch worker lives one more job waits: a
+    second worker takes it at once, and a killed one is followed as soon as it is started again.
+    """
+    jobs = queue(platform, DISPATCH)
+    if jobs.count:
         return False
-    queue(platform, DISPATCH).enqueue(
+    jobs.enqueue(
         DISPATCH_JOB,
         job_timeout=int(platform.settings.dispatch_slice_s + 60),
         result_ttl=0,
         failure_ttl=60,
+    )
+    return True
+
+
+def enqueue_repair(platform: Platform) -> bool:
+    """Have the hints repaired at once and not at the next sweep, unless that waits already."""
+    jobs = queue(platform, CONTROL)
+    if platform.clients.control.lpos(jobs.key, REPAIR_JOB_ID) is not None:
+        return False
+    jobs.enqueue(
+        REPAIR_JOB, job_id=REPAIR_JOB_ID, job_timeout=120, ttl=60, result_ttl=0, failure_ttl=60
     )
     return True
 

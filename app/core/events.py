@@ -108,6 +108,19 @@ def last_id(platform: Platform, workspace_id: str) -> str:
     return str(newest[0][0]) if newest else "0-0"
 
 
+def first_after_cut(platform: Platform, workspace_id: str, event_id: str) -> str | None:
+    """The oldest stored event's id, if events between ``event_id`` and it were trimmed."""
+    own = keys.of(workspace_id)
+    pipe = platform.clients.data.pipeline(transaction=False)
+    pipe.xrange(own["events"], count=1)
+    pipe.xlen(own["events"])
+    pipe.hvals(own["stats"])
+    oldest, kept_count, appended_counts = pipe.execute()
+    if not oldest or order(oldest[0][0]) <= order(event_id):
+        return None
+    return str(oldest[0][0]) if sum(map(int, appended_counts)) > kept_count else None
+
+
 def order(event_id: str) -> tuple[int, int]:
     """An event id as something that compares in stream order."""
     at_ms, _, number = event_id.partition("-")

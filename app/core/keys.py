@@ -68,7 +68,8 @@ NAMES = {
     "live": "live",  # zset: session id -> claimed_at_ms; each holds a slot
     "ended": "ended",  # zset: session id -> ended_at_ms; trimmed with the turns
     "zombies": "zombies",  # zset: session id -> ended_at_ms; ended by us, still reported
-    "inbox": "inbox",  # zset: session id -> fence; bound, waiting for a runtime's poll
+    # zset: session id -> fence, or once handed out the ms when it may be handed out again
+    "inbox": "inbox",
     "bound": "bound",  # hash: session id -> exactly what it was given
     "notes": "notes",  # hash: schedule or context -> last checkpoint note
     "schedules": "schedules",  # hash: schedule id -> record

@@ -66,6 +66,7 @@ class Session(_Record):
     checkpoint_at: int | None = None
     cancel_at: int | None = None
     prompt_version: int | None = None
+    digest: str | None = None
     delivered_at: int | None = None
     started_at: int | None = None
     ended_at: int | None = None

@@ -177,9 +177,9 @@ def fire_args(
     """The arguments of ``fire.lua`` for one nominal time."""
     window_s = schedule.catchup_window_s
     window_s = platform.settings.catchup_window_s if window_s is None else window_s
-    cadence_s = min((next_ms - nominal_ms) / 1000, platform.settings.lane_max_wait_s, CADENCE_MAX_S)
-    if next_ms <= nominal_ms:
-        cadence_s = platform.settings.lane_max_wait_s
+    has_cadence = next_ms > nominal_ms
+    cadence_s = min((next_ms - nominal_ms) / 1000, CADENCE_MAX_S)
+    max_wait_s = cadence_s if has_cadence else platform.settings.lane_max_wait_s
     if mode == "make" and now_ms - nominal_ms > window_s * 1000:
         mode = "missed"
     return {
@@ -194,7 +194,7 @@ def fire_args(
         "lane": "cron",
         "body": json.dumps({"schedule_id": schedule.id, "schedule": schedule.name}),
         "record": "{}",
-        "max_wait_ms": round(cadence_s * 1000),
+        "max_wait_ms": round(max_wait_s * 1000),
         "expires_in_ms": round(1000 * (window_s if schedule.ttl_s is None else schedule.ttl_s)),
     }
 
@@ -268,7 +268,8 @@ def health(platform: Platform, schedule: Schedule, now_ms: int) -> dict[str, Any
     """``ok``, ``stale`` (nothing made for two intervals) or ``never_run``."""
     newest = next(iter(fires(platform, schedule.workspace_id, schedule.id, 1)), None)
     cadence_s = cron.cadence_s(cron.parse(schedule.cron_expr, schedule.timezone), now_ms)
-    since = newest.nominal_at if newest else schedule.created_at
+    # A change (a resume, another cron expression) starts the count again.
+    since = max(newest.nominal_at if newest else 0, schedule.updated_at)
     is_stale = schedule.enabled and now_ms - since > 2 * cadence_s * 1000
     waiting = [
         fire

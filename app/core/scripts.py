@@ -138,7 +138,10 @@ def call_many(
     """Run one operation on many workspaces in one round trip; each is atomic, the whole is not.
 
     Returns:
-        The replies in order; a refusal stands there as its exception.
+        The replies in order; a refusal, or a script that broke, stands there as its exception.
+
+    Raises:
+        StoreFull.
     """
     script = load()[name]
     if not client.script_exists(script.sha)[0]:
@@ -146,10 +149,16 @@ def call_many(
     pipe = client.pipeline(transaction=False)
     for workspace_id, args in calls:
         pipe.execute_command("EVALSHA", script.sha, *encode(script, workspace_id, None, args))
-    return [_outcome_or_error(reply) for reply in pipe.execute()]
+    return [_outcome_or_error(reply) for reply in pipe.execute(raise_on_error=False)]
 
 
-def _outcome_or_error(reply: list[Any]) -> list[Any] | errors.TurnkeeperError:
+def _outcome_or_error(reply: Any) -> list[Any] | errors.TurnkeeperError:
+    if isinstance(reply, ResponseError) and not isinstance(reply, NoScriptError):
+        if "maxmemory" in str(reply) or str(reply).startswith("OOM"):
+            raise errors.StoreFull from reply
+        return errors.TurnkeeperError(str(reply))
+    if isinstance(reply, Exception):
+        raise reply
     try:
         return outcome(reply)
     except errors.TurnkeeperError as refusal:

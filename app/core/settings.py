@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     lease_ttl_s: Seconds = Field(
         60, gt=0, description="From the claim until the agent must have started."
     )
+    handover_s: Seconds = Field(
+        10, gt=0, description="From the claim until the worker must have laid the turn out."
+    )
     redeliver_after_s: Seconds = Field(
         5, gt=0, description="A turn handed to a poll but not started is handed again after this."
     )

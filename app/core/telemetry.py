@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from threading import Lock
+from typing import Any
 
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -51,7 +52,7 @@ def configure_logs(settings: Settings) -> None:
     is_json = settings.log_format == "json" or (
         settings.log_format == "auto" and not sys.stderr.isatty()
     )
-    shared = [
+    shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
@@ -62,7 +63,7 @@ def configure_logs(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,  # type: ignore[arg-type]
+            foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
@@ -74,7 +75,7 @@ def configure_logs(settings: Settings) -> None:
             structlog.stdlib.filter_by_level,
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],  # type: ignore[list-item]
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -107,7 +108,7 @@ class Collector:
     def _read(self) -> Iterator[Metric]:
         platform = self._platform
         found = workspaces.listing(platform)
-        totals = self._totals([item.id for item in found])
+        totals = self._totals(list(workspaces.all_ids(platform)))  # removed ones: no counter falls
         for event, (name, text) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=totals.get(event, 0))
         states = GaugeMetricFamily(

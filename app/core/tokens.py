@@ -19,7 +19,10 @@ LOGIN_TTL_S = 900
 
 @dataclass(frozen=True)
 class Token:
-    """What a token may do: its scopes, in the named workspaces (``*``: all)."""
+    """What a token may do: its scopes, in the named workspaces (``*``: all).
+
+    ``parent``: the token whose login link made this one; it is not good without it.
+    """
 
     id: str
     name: str
@@ -28,6 +31,7 @@ class Token:
     workspaces: tuple[str, ...]
     created_at: int
     expires_at: int | None = None
+    parent: str | None = None
 
     def allows(self, scope: str, workspace_id: str | None) -> bool:
         """Whether this token reaches ``scope`` there; ``admin`` includes every scope."""
@@ -84,7 +88,15 @@ def find(platform: Platform, text: str) -> Token | None:
     token = _parse(stored) if stored else None
     if token is None or (token.expires_at is not None and token.expires_at <= platform.now_ms()):
         return None
+    if token.parent and token.parent.startswith(ROOT.id) and token.parent != _root(platform):
+        return None  # the admin token of the settings has been changed since
     return token
+
+
+def _root(platform: Platform) -> str:
+    """The admin token of the settings as a parent: another text is another parent."""
+    text = platform.settings.admin_token.get_secret_value()
+    return f"{ROOT.id}_{_digest(text)[:16]}"
 
 
 def _parse(stored: str) -> Token:
@@ -101,40 +113,52 @@ def listing(platform: Platform) -> list[Token]:
 
 
 def revoke(platform: Platform, token_id: str) -> None:
-    """Forget a token; from the next request on it is unknown.
+    """Forget a token and those its login links made; from the next request on they are unknown.
 
     Raises:
         NotFound: no token has this id.
     """
-    for digest, stored in platform.clients.control.hgetall(keys.TOKENS).items():
-        if _parse(stored).id == token_id:
-            platform.clients.control.hdel(keys.TOKENS, digest)
-            return
-    raise NotFound(f"no token {token_id}")
+    stored = platform.clients.control.hgetall(keys.TOKENS)
+    known = {digest: _parse(text) for digest, text in stored.items()}
+    if all(token.id != token_id for token in known.values()):
+        raise NotFound(f"no token {token_id}")
+    # A login made by the browser's own token carries the first parent, so one level is all.
+    gone = [digest for digest, token in known.items() if token_id in (token.id, token.parent)]
+    platform.clients.control.hdel(keys.TOKENS, *gone)
 
 
 def login_code(platform: Platform, token: Token) -> str:
     """A code that opens the UI once, with the rights of ``token``; gone after 15 minutes."""
     code = secrets.token_urlsafe(24)
+    parent = token.parent or (_root(platform) if token.id == ROOT.id else token.id)
     platform.clients.control.set(
-        keys.LOGINS + _digest(code), json.dumps(asdict(token)), px=LOGIN_TTL_S * 1000
+        keys.LOGINS + _digest(code),
+        json.dumps(asdict(replace(token, parent=parent))),
+        px=LOGIN_TTL_S * 1000,
     )
     return code
 
 
 def redeem(platform: Platform, code: str, session_s: float = 43_200) -> str | None:
-    """Turn a one-time code into a token for the UI's cookie; None where it is unknown or used."""
+    """Turn a one-time code into a token for the UI's cookie; None where it is unknown or used.
+
+    The new one lives no longer than its parent, and none is made for a parent that is gone.
+    """
     stored = platform.clients.control.getdel(keys.LOGINS + _digest(code))
     if stored is None:
         return None
-    text, now = secrets.token_urlsafe(32), platform.now_ms()
+    text, now, given = secrets.token_urlsafe(32), platform.now_ms(), _parse(stored)
+    parents = {token.id for token in listing(platform)} | {_root(platform)}
+    if given.parent not in parents:
+        return None
+    until = now + round(session_s * 1000)
     token = replace(
-        _parse(stored),
+        given,
         id=ids.new("tok"),
         name="browser",
         prefix=text[:8],
         created_at=now,
-        expires_at=now + round(session_s * 1000),
+        expires_at=until if given.expires_at is None else min(until, given.expires_at),
     )
     platform.clients.control.hset(keys.TOKENS, _digest(text), json.dumps(asdict(token)))
     return text

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.core import doorbell, ids, keys
-from app.core.errors import InvalidInput, TurnNotFound
+from app.core.errors import IllegalTransition, InvalidInput, TurnNotFound
 from app.core.platform import Platform
 from app.core.records import Session, Turn
 from app.core.states import LANES, TRANSITIONS
@@ -29,7 +29,9 @@ class Request:
     ``body`` is kept as it is: ``text`` (what the agent is told) and whatever else the adapter or
     the answer needs. ``idempotency_key`` names this submit for 24 hours, and the same key with
     another body is refused; ``repeat_key`` names it only while the first one is waiting or running,
-    and only a send of the same body by the same principal counts as its repeat.
+    and only a send of the same body by the same principal counts as its repeat. ``asked`` is what
+    the caller sent, where ``body`` and ``context_id`` carry what was made for this call: a repeat
+    is told by what was asked.
     """
 
     body: Mapping[str, Any]
@@ -42,6 +44,7 @@ class Request:
     expires_in_s: float | None = None
     redeliver: str | None = None
     replay_of: str | None = None
+    asked: Mapping[str, Any] | None = None
     turn_id: str = field(default_factory=lambda: ids.new("trn"))
 
 
@@ -69,9 +72,10 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
         raise InvalidInput("lane", f"one of {', '.join(LANES)}")
     body = json.dumps(request.body, ensure_ascii=False, separators=(",", ":"))
     named = request.idempotency_key or request.repeat_key
-    digest = hashlib.sha256(body.encode()).hexdigest()[:32] if named else ""
+    asked = request.asked or {"context_id": request.context_id, "body": request.body}
+    digest = hashlib.sha256(_sorted(asked).encode()).hexdigest()[:32] if named else ""
     kind = "key" if request.idempotency_key else "repeat"
-    same = (request.context_id or "", digest) if kind == "repeat" else ()
+    same = (digest,) if kind == "repeat" else ()
     submit_key = keys.idempotency(workspace_id, kind, request.principal, named or "", *same)
     record = {
         "context_id": request.context_id,
@@ -96,6 +100,10 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
     if runnable and outcome != "coalesced":  # also for a replay: its first call may not have rung
         doorbell.ring(platform, workspace_id)
     return Accepted(outcome, turn_id, depth, oldest_ms / 1000, session_ms / 1000)
+
+
+def _sorted(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def get(platform: Platform, workspace_id: str, turn_id: str) -> Turn:
@@ -169,11 +177,11 @@ def replay(platform: Platform, workspace_id: str, turn_id: str) -> Accepted:
     """Queue an ended turn again, as a new turn that names the old one.
 
     Raises:
-        InvalidInput: the turn has not ended.
+        IllegalTransition: the turn has not ended.
     """
     turn = get(platform, workspace_id, turn_id)
     if turn.ended_at is None:
-        raise InvalidInput("turn", f"only an ended turn can be replayed; this one is {turn.state}")
+        raise IllegalTransition(f"only an ended turn can be replayed; this one is {turn.state}")
     body, _ = read_parts(platform, workspace_id, turn_id)
     request = Request(
         body=body, origin=turn.origin, lane=turn.lane, context_id=turn.context_id, replay_of=turn.id

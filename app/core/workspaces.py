@@ -55,6 +55,12 @@ class Workspace:
         ]
         return min(said, default=1)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a claim may succeed: it beats, is not paused, and a slot is free."""
+        taken = self.live_count + int(self.capacity.get("foreign", 0))
+        return bool(self.capacity) and "paused_at" not in self.stored and taken < self.slots
+
     def limit_ms(self, field: str, default_s: float) -> int:
         """An own limit (``idle_ms``, ``stall_ms``, ``ceiling_ms``) or the default, in ms."""
         own = self.stored.get(field)
@@ -85,6 +91,8 @@ def _stored(changes: Mapping[str, Any]) -> dict[str, Any]:
 def _put(
     platform: Platform, workspace_id: str, mode: str, fields: Mapping[str, Any], mechanism: str = ""
 ) -> str:
+    if mode != "change":  # first: a workspace that is not in the list would never be swept
+        platform.clients.control.zadd(keys.WORKSPACES, {workspace_id: platform.now_ms()}, nx=True)
     outcome, runnable = platform.run(
         "workspace_put",
         workspace_id,
@@ -93,8 +101,6 @@ def _put(
         event="WORKSPACE_CHANGED",
         mechanism=mechanism,
     )
-    if outcome == "created":
-        platform.clients.control.zadd(keys.WORKSPACES, {workspace_id: platform.now_ms()})
     if runnable:
         doorbell.ring(platform, workspace_id)
     return str(outcome)

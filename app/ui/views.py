@@ -19,6 +19,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.core import schedules, sessions, tokens, turns, why, workspaces
 from app.core.clock import rfc3339
+from app.core.errors import Forbidden, NotFound, Unauthorized
 from app.core.platform import Platform
 
 blueprint = Blueprint("ui", __name__, template_folder="templates")
@@ -38,16 +39,41 @@ def _scope(scope: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _platform() -> Platform:
-    return current_app.extensions["turnkeeper"].platform  # type: ignore[no-any-return]
+    found: Platform = current_app.extensions["turnkeeper"].platform
+    return found
+
+
+def _page(template: str, status: int = 200, **shown: Any) -> Response:
+    return Response(render_template(template, **shown), status)
+
+
+@blueprint.errorhandler(Unauthorized)
+def log_in_first(_: Unauthorized) -> Response:
+    """A person gets a page where a program gets a problem."""
+    return _page("login.html", 401)
+
+
+@blueprint.errorhandler(Forbidden)
+def not_for_you(error: Forbidden) -> Response:
+    """The token does not reach this page."""
+    return _page("refused.html", 403, title="Not allowed", detail=error.detail)
+
+
+@blueprint.errorhandler(NotFound)
+def no_such_page(error: NotFound) -> Response:
+    """What the page is about does not exist."""
+    return _page("refused.html", 404, title="Not found", detail=error.detail)
 
 
 @blueprint.get("/login")
 @_scope("public")
 def login() -> Response | AnyResponse:
     """Trade a one-time code for a cookie: an opaque token of its own, revocable like any."""
-    text = tokens.redeem(_platform(), request.args.get("code", ""), SESSION_S)
+    code = request.args.get("code", "")
+    # HEAD: whoever previews a link must not use it up.
+    text = tokens.redeem(_platform(), code, SESSION_S) if request.method == "GET" else None
     if text is None:
-        return Response(render_template("login.html"), 401)
+        return _page("login.html", 401)
     response = redirect("/")
     response.set_cookie(
         tokens.COOKIE,
@@ -55,7 +81,8 @@ def login() -> Response | AnyResponse:
         max_age=SESSION_S,
         httponly=True,
         samesite="Strict",
-        secure=request.is_secure,
+        # A proxy nobody trusts can only make the cookie stricter.
+        secure=request.is_secure or request.headers.get("X-Forwarded-Proto") == "https",
     )
     return response
 
@@ -66,14 +93,14 @@ def fleet() -> Response:
     """Every workspace; those that wait longest first."""
     found = tokens.find(_platform(), request.cookies.get(tokens.COOKIE, ""))
     if found is None:
-        return Response(render_template("login.html"), 401)
+        return _page("login.html", 401)
     rows = [
         (item, why.explain(_platform(), item.id))
         for item in workspaces.listing(_platform())
         if found.allows("read", item.id)
     ]
     rows.sort(key=lambda row: -row[1].oldest_wait_s)
-    return Response(render_template("fleet.html", rows=rows))
+    return _page("fleet.html", rows=rows)
 
 
 @blueprint.get("/w/<workspace_id>")

@@ -7,4 +7,4 @@
 if redis.call('EXISTS', K.workspace) == 0 then return refuse('workspace_not_found') end
 local turn = A.turn_id ~= '' and {id = A.turn_id} or nil
 local session = A.session_id ~= '' and {id = A.session_id} or nil
-return {'ok', emit(A.event, turn, session, cjson.decode(A.payload), A.mechanism ~= '' and A.mechanism or nil)}
+return {'ok', emit(A.event, turn, session, A.payload, A.mechanism ~= '' and A.mechanism or nil)}

@@ -8,8 +8,8 @@ if not session then return refusal end
 for name, value in pairs(cjson.decode(A.facts)) do session[name] = value end
 keep(session)
 redis.call('HSET', K.bound, session.id, A.bound)
-if A.inbox == '1' then
-  redis.call('ZADD', K.inbox, session.fence, session.id)
+if A.inbox == '1' and not session.started_at then
+  redis.call('ZADD', K.inbox, 'NX', session.fence, session.id)
   redis.call('PUBLISH', K.wake, 'inbox')
 end
 return {'ok'}

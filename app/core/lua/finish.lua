@@ -4,20 +4,23 @@
 -- @returns {"ok" | "replayed", turn state, waiting count, runnable 0|1}
 -- @returns refused: session_not_found, stale_fence, illegal_transition
 -- @include held directives
+local OUTCOMES = {completed = true, failed = true, yielded = true, input_required = true, canceled = true}
 local done = read(K.sessions, A.session_id)
 if done and done.ended_at and done.mechanism == 'finish' and done.fence == number(A.fence) then
   return {'replayed', done.turn_state, (waiting()), runnable()}
 end
-local session, refusal = held('finish ' .. A.outcome, A.text)
+local session, refusal = held('finish ' .. A.outcome, A.text, A.note)
 if not session then return refusal end
 local turn = read(K.turns, session.turn_id)
-begin(session, turn, session.taken_by or '')
+if not OUTCOMES[A.outcome] then return refuse('illegal_transition', {state = turn.state}) end
+if A.outcome ~= 'canceled' then begin(session, turn, session.taken_by or '') end
 if not move(turn, A.outcome, 'finish') then return refuse('illegal_transition', {state = turn.state}) end
 redis.call('HSET', K.results, turn.id, A.result)
-local place = turn.schedule_id and 'sch:' .. turn.schedule_id or turn.context_id and 'ctx:' .. turn.context_id
+local place = note_place(turn)
 if place then
   if A.note ~= '' then redis.call('HSET', K.notes, place, A.note) else redis.call('HDEL', K.notes, place) end
 end
+if A.note ~= '' then emit('SESSION_CHECKPOINTED', turn, session, {note = cjson.decode(A.note)}) end
 if A.text ~= '' then
   emit('AGENT_MESSAGE', turn, session, {
     text = A.text, state = turn.state, origin = turn.origin, context_id = turn.context_id,

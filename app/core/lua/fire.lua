@@ -1,11 +1,13 @@
 -- Makes one fire of a schedule, at most once: compare-and-set of the next nominal time, the turn,
 -- its ledger row and its event in one step. mode: make | missed | manual (no compare-and-set).
--- @keys schedules due workspace fire_index
+-- A fire whose row is in the ledger already is not made again, whatever moved the due time back.
+-- @keys schedules due workspace
 -- @args schedule_id version nominal_ms next_ms mode reason limit_ms turn_id lane body record
--- @args max_wait_ms expires_in_ms queue_depth_max fires_kept
--- @returns {"made" | "missed" | "skipped", depth, runnable 0|1} | {"moved" | "early", next nominal or ""}
+-- @args max_wait_ms expires_in_ms queue_depth_max
+-- @returns {"made" | "missed" | "skipped" | "repeated", depth, runnable 0|1}
+-- @returns {"moved" | "early", next nominal or ""}
 -- @returns refused: schedule_not_found, schedule_changed
--- @include lane room
+-- @include ledger room
 local schedule = read(K.schedules, A.schedule_id)
 if not schedule then return refuse('schedule_not_found', {schedule_id = A.schedule_id}) end
 local nominal = tonumber(A.nominal_ms)
@@ -15,28 +17,13 @@ if A.mode ~= 'manual' then
   if not stands or tonumber(stands) ~= nominal then return {'moved', stands or ''} end
   if nominal > NOW then return {'early', stands} end
   redis.call('ZADD', K.due, A.next_ms, A.schedule_id)
-elseif redis.call('HEXISTS', K.turns, A.turn_id) == 1 then
-  return {'made', (waiting()), runnable()}
+end
+local row = read(K.fires, ROW)
+if row and (row.turn_id or A.mode ~= 'manual') then
+  return {A.mode == 'manual' and 'made' or 'repeated', (waiting()), runnable()}
 end
 
-local row = A.schedule_id .. ':' .. A.nominal_ms
-redis.call('ZADD', K.fire_index, 0, row)
-local from, to = '[' .. A.schedule_id .. ':', '[' .. A.schedule_id .. ';'
-if redis.call('ZLEXCOUNT', K.fire_index, from, to) > tonumber(A.fires_kept) then
-  local oldest = redis.call('ZRANGEBYLEX', K.fire_index, from, to, 'LIMIT', 0, 1)[1]
-  local kept = read(K.fires, oldest)
-  if kept and (TERMINAL[kept.state] or kept.state == 'missed') then
-    redis.call('ZREM', K.fire_index, oldest)
-    redis.call('HDEL', K.fires, oldest)
-  end
-end
-
-local function drop(state, event, mechanism, facts)
-  redis.call('HSET', K.fires, row, cjson.encode({state = state, at = NOW, reason = mechanism, origin = A.mode}))
-  facts.schedule_id, facts.nominal_at, facts.reason = A.schedule_id, nominal, A.reason
-  emit(event, nil, nil, facts, mechanism)
-  return {state, (waiting()), 0}
-end
+index_row()
 if A.mode == 'missed' then
   return drop('missed', 'CRON_MISSED', 'catchup_window', {
     limit_ms = tonumber(A.limit_ms), measured_ms = NOW - nominal, setting = 'catchup_window_s',

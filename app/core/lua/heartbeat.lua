@@ -6,7 +6,7 @@
 -- @returns {"ok" | "stale", status, waiting count, runnable 0|1, look 0|1, directive…}: with look=1
 -- @returns   the reaper must be told: the workspace came back, or a session of it is lost
 -- @returns refused: workspace_not_found, workspace_removed
--- @include beat
+-- @include reconcile status
 local ws = redis.call('HMGET', K.workspace, 'status', 'paused_at', 'error_rate', 'wedged')
 if not ws[1] then return refuse('workspace_not_found') end
 if ws[1] == 'removed' then return refuse('workspace_removed') end

@@ -11,5 +11,5 @@ session.seen_at = NOW
 local keepalive = A.kind == 'keepalive'
 if not keepalive then session.progress_at, session.stalled_at = NOW, nil end
 keep(session)
-emit(keepalive and 'TURN_KEEPALIVE' or 'TURN_PROGRESS', turn, session, cjson.decode(A.payload))
+emit(keepalive and 'TURN_KEEPALIVE' or 'TURN_PROGRESS', turn, session, A.payload)
 return {'ok', unpack(directives(session))}

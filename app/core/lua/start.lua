@@ -1,4 +1,5 @@
--- The agent has begun. A repeat by the same runtime changes nothing.
+-- The agent has begun. A repeat by the same runtime changes nothing. A session that its own
+-- progress began, before anybody said start, belongs to who says it first.
 -- @args instance
 -- @returns {"ok" | "replayed", directive…}
 -- @returns refused: session_not_found, stale_fence, started_elsewhere, illegal_transition
@@ -6,7 +7,10 @@
 local session, refusal = held('start')
 if not session then return refusal end
 if session.started_at then
-  if session.instance ~= A.instance then
+  if session.instance == '' and A.instance ~= '' then
+    session.instance = A.instance
+    keep(session)
+  elseif session.instance ~= A.instance then
     return refuse('started_elsewhere', {session_id = session.id, instance = session.instance})
   end
   return {'replayed', unpack(directives(session))}

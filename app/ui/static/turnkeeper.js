@@ -26,6 +26,11 @@ function line(event) {
   return `${at}  ${event.event}  ${String(text).slice(0, 200)}`;
 }
 
+// Not crypto.randomUUID: browsers have that only over https and on localhost.
+function uniqueName() {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(16)).join("-");
+}
+
 function listen(place) {
   const feed = document.getElementById("feed");
   const chat = document.getElementById("chat");
@@ -33,6 +38,9 @@ function listen(place) {
   const source = new EventSource(place.dataset.stream);
   source.addEventListener("snapshot", (message) => {
     why.textContent = JSON.parse(message.data).why.sentence;
+  });
+  source.addEventListener("gap", (message) => {
+    append(feed, `events are missing here (${JSON.parse(message.data).mechanism})`);
   });
   for (const name of NAMES) {
     source.addEventListener(name, (message) => {
@@ -51,7 +59,7 @@ function sending(place) {
     press.preventDefault();
     const input = document.getElementById("text");
     const message = {
-      role: "user", messageId: crypto.randomUUID(), parts: [{ kind: "text", text: input.value }],
+      role: "user", messageId: uniqueName(), parts: [{ kind: "text", text: input.value }],
     };
     const reply = await fetch(`/workspaces/${place.dataset.workspace}/a2a`, {
       method: "POST",

@@ -1,9 +1,11 @@
 -- Appends an event in the same step as the change it tells of, counts it, wakes who waits.
+-- A payload that came as JSON text goes on as it came: decoding it would turn [] into {}.
 -- @keys events stats wake
 -- @args events_kept
 -- @include base
 local function emit(event, turn, session, payload, mechanism)
-  local fields = {'event', event, 'payload', payload and cjson.encode(payload) or '{}'}
+  local text = type(payload) == 'table' and cjson.encode(payload) or payload or '{}'
+  local fields = {'event', event, 'payload', text}
   local function add(name, value)
     if value then
       fields[#fields + 1] = name

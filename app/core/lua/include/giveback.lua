@@ -1,10 +1,17 @@
 -- Returns a turn whose session was lost to the front of its lane, or makes it a dead letter.
+-- A turn that its caller canceled meanwhile does not come back.
 -- @args max_attempts backoff_ms backoff_max_ms
 -- @include session
 local function give_back(turn, session, mechanism, counts, holds)
+  if session.unwanted then
+    if not move(turn, 'canceled', 'cancel') then return false end
+    emit('TASK_UPDATED', turn, session, {state = 'canceled', reason = session.cancel_reason}, 'cancel')
+    cron_event(turn, session)
+    return true
+  end
   if counts then turn.losses = turn.losses + 1 end
   local spent = turn.losses >= (turn.max_attempts or tonumber(A.max_attempts))
-  if spent or (counts and turn.redeliver == 'never') then
+  if counts and (spent or turn.redeliver == 'never') then
     if not move(turn, 'dead', mechanism) then return false end
     emit('TURN_DEAD', turn, session, {
       attempts = turn.losses, limit_count = turn.max_attempts or tonumber(A.max_attempts),
@@ -21,7 +28,10 @@ local function give_back(turn, session, mechanism, counts, holds)
   if not move(turn, 'queued', mechanism) then return false end
   if pause > 0 then
     redis.call('ZADD', K.delayed, turn.not_before, turn.id)
-    if holds then redis.call('HSET', K.workspace, 'hold_until', string.format('%.0f', turn.not_before)) end
+    local until_ms = number(redis.call('HGET', K.workspace, 'hold_until')) or 0
+    if holds and turn.not_before > until_ms then
+      redis.call('HSET', K.workspace, 'hold_until', string.format('%.0f', turn.not_before))
+    end
   else
     redis.call('ZADD', K.returned, RANK[turn.lane] * 1e12 + turn.seq, turn.id)
   end

@@ -2,13 +2,13 @@
 -- @args session_id fence
 -- @include session
 -- The live session of this fence; else nil and the refusal, which is kept in the log.
-local function held(writing, text)
+local function held(writing, text, note)
   local session = read(K.sessions, A.session_id)
   if not session then return nil, refuse('session_not_found', {session_id = A.session_id}) end
   if session.fence == number(A.fence) and not session.ended_at then return session end
   emit('WRITE_FENCED', {id = session.turn_id}, session, {
     writing = writing, given_fence = number(A.fence) or -1,
-    session_fence = session.fence, ended_by = session.mechanism, text = text,
+    session_fence = session.fence, ended_by = session.mechanism, text = text, note = note,
   }, 'fence')
   return nil, refuse('stale_fence', {
     session_id = session.id, fence = session.fence, ended_by = session.mechanism,

@@ -24,9 +24,14 @@ local function close(session, turn, mechanism, facts)
   emit('SESSION_ENDED', turn, session, payload, mechanism)
 end
 
+-- Where the last checkpoint note of a turn's kind lies; nil for a turn of no schedule and context.
+local function note_place(turn)
+  return turn.schedule_id and 'sch:' .. turn.schedule_id or turn.context_id and 'ctx:' .. turn.context_id
+end
+
 local function cron_event(turn, session)
   if not turn.schedule_id then return end
-  if session then redis.call('HINCRBY', K.run_counts, turn.schedule_id, 1) end
+  if session and session.started_at then redis.call('HINCRBY', K.run_counts, turn.schedule_id, 1) end
   emit('CRON_EXECUTED', turn, session, {
     schedule_id = turn.schedule_id, nominal_at = turn.nominal_at, state = turn.state,
   }, turn.mechanism)

@@ -43,8 +43,8 @@ local function move(turn, to, mechanism)
     redis.call('XDEL', K['lane_' .. turn.lane], turn.entry)
     redis.call('ZREM', K.open, turn.id)
     redis.call('ZADD', to == 'dead' and K.dead or K.done, NOW, turn.id)
-    forget_oldest()
   end
   save(turn)
+  if TERMINAL[to] then forget_oldest() end
   return true
 end

@@ -1,0 +1,56 @@
+"""What the operator sends and gets."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from app.api.models.base import Name, Strict
+
+
+class NewToken(Strict):
+    """A token to make."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    scopes: Annotated[list[str], Field(min_length=1, max_length=20)]
+    workspaces: Annotated[list[Name], Field(min_length=1, max_length=1000)] = ["*"]
+    expires_in_s: Annotated[float, Field(gt=0, le=315_360_000)] | None = None
+
+
+class Token(BaseModel):
+    """A token as listed: by its first characters."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: list[str]
+    workspaces: list[str]
+    created_at: str | None
+    expires_at: str | None
+    parent: str | None
+
+
+class MadeToken(Token):
+    """The one time that the token itself is shown."""
+
+    token: str
+
+
+class Tokens(BaseModel):
+    """Every token."""
+
+    tokens: list[Token]
+
+
+class LoginLink(BaseModel):
+    """Opens the UI once."""
+
+    url: str
+
+
+class Liveness(BaseModel):
+    """Whether the parts behind the API are alive."""
+
+    ticks: dict[str, str]
+    dispatchers: int
+    ready: int
+    jobs_waiting: dict[str, int]

@@ -1,0 +1,126 @@
+"""Schedules and their ledgers."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from app.api.models.base import Span, Strict
+
+
+class ScheduleFields(Strict):
+    """What a schedule may carry."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    cron_expr: str
+    timezone: str = "UTC"
+    prompt: Annotated[str, Field(min_length=1, max_length=262_144)]
+    enabled: bool = True
+    catchup_window_s: Span | None = None
+    window_s: Annotated[float, Field(ge=0, le=86_400)] = 0
+    ttl_s: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+    ceiling_s: Span | None = None
+
+
+class ScheduleChange(Strict):
+    """The fields to change."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    cron_expr: str | None = None
+    timezone: str | None = None
+    prompt: Annotated[str, Field(min_length=1, max_length=262_144)] | None = None
+    enabled: bool | None = None
+    catchup_window_s: Span | None = None
+    window_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    ttl_s: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+    ceiling_s: Span | None = None
+
+
+class Schedule(BaseModel):
+    """A schedule; what happened to it is read from its ledger."""
+
+    id: str
+    workspace_id: str
+    name: str
+    cron_expr: str
+    timezone: str
+    prompt: str
+    enabled: bool
+    last_run_at: str | None
+    next_run_at: str | None
+    run_count: int
+    last_status: str | None
+    last_error: str | None
+    created_at: str | None
+    updated_at: str | None
+    version: int
+    prompt_version: int
+    paused_reason: str
+    catchup_window_s: float | None
+    window_s: float
+    ttl_s: float | None
+    ceiling_s: float | None
+
+
+class Schedules(BaseModel):
+    """A workspace's schedules."""
+
+    schedules: list[Schedule]
+
+
+class Fire(BaseModel):
+    """One row of the ledger."""
+
+    schedule_id: str
+    nominal_at: str | None
+    state: str
+    state_at: str | None
+    turn_id: str | None
+    session_id: str | None
+    started_at: str | None
+    reason: str | None
+    origin: str | None
+
+
+class Fires(BaseModel):
+    """The newest nominal time first."""
+
+    fires: list[Fire]
+
+
+class History(BaseModel):
+    """The ledger under the field platform's name."""
+
+    history: list[Fire]
+
+
+class PreviewQuery(BaseModel):
+    """How many fires ahead."""
+
+    count: Annotated[int, Field(ge=1, le=100)] = 5
+
+
+class Preview(BaseModel):
+    """The next nominal times, and the expression in words."""
+
+    next: list[str]
+    description: str
+
+
+class ScheduleHealth(BaseModel):
+    """``stale``: nothing was made for two intervals."""
+
+    schedule_id: str
+    workspace_id: str
+    name: str
+    enabled: bool
+    status: Literal["ok", "stale", "never_run"]
+    interval_s: float
+    last_fire_at: str | None
+    last_state: str | None
+    waiting_fires: int
+
+
+class ScheduleHealths(BaseModel):
+    """Health of each schedule."""
+
+    schedules: list[ScheduleHealth]

@@ -1,0 +1,126 @@
+"""Turns, the messages that make them, and sessions."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.api.models.base import Lenient, Page
+
+
+class RpcRequest(Lenient):
+    """JSON-RPC 2.0; without ``jsonrpc`` the field platform's short form of ``message/send``."""
+
+    jsonrpc: Literal["2.0"] | None = None
+    id: str | int | None = None
+    method: str = "message/send"
+    params: dict[str, Any] = Field(
+        default_factory=dict,
+        description="message/send: message {role, parts, messageId, contextId}, configuration "
+        "{blocking}, metadata, expires_in_seconds, priority. tasks/get: id.",
+    )
+
+
+class RpcError(BaseModel):
+    """Why a JSON-RPC request was refused; ``data`` lists fields and rules, or a code."""
+
+    code: int
+    message: str
+    data: Any = None
+
+
+class RpcAnswer(BaseModel):
+    """JSON-RPC's answer: a Task of A2A 0.3, or an error."""
+
+    jsonrpc: Literal["2.0"]
+    id: str | int | None
+    result: dict[str, Any] | None = None
+    error: RpcError | None = None
+
+
+class Queued(BaseModel):
+    """The field platform's answer to a message: accepted, not answered."""
+
+    queued: bool
+    queue_id: str
+    queue_depth: int
+    message: str
+    position: int
+    oldest_wait_s: float
+    session_age_s: float
+
+
+class Turn(BaseModel):
+    """A turn as clients see it."""
+
+    id: str
+    workspace_id: str
+    state: str
+    lane: str
+    origin: str
+    attempt: int
+    accepted_at: str | None
+    state_at: str | None
+    ended_at: str | None
+    expires_at: str | None
+    session_id: str | None
+    schedule_id: str | None
+    nominal_at: str | None
+    context_id: str | None
+    mechanism: str | None
+    replay_of: str | None
+    request: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+class Turns(BaseModel):
+    """Turns, the open ones first."""
+
+    turns: list[Turn]
+
+
+class TurnQuery(Page):
+    """Which turns."""
+
+    state: Annotated[str, Field(max_length=32)] | None = None
+
+
+class Session(BaseModel):
+    """A session as the operator sees it."""
+
+    id: str
+    workspace_id: str
+    turn_id: str
+    state: str
+    fence: int
+    attempt: int
+    lane: str
+    origin: str
+    schedule_id: str | None
+    claimed_at: str | None
+    delivered_at: str | None
+    started_at: str | None
+    ended_at: str | None
+    age_s: float
+    progress_age_s: float
+    ceiling_at: str | None
+    ceiling_s: float
+    prompt_version: int | None
+    mechanism: str | None
+    turn_state: str | None
+    checkpoint_requested_at: str | None
+    bound: dict[str, Any] | None = None
+
+
+class QueueEntry(Turn):
+    """One accepted message; ``status`` is the turn's state."""
+
+    queue_id: str
+    status: str
+    session: Session | None
+
+
+class Sessions(BaseModel):
+    """Sessions, the live ones first."""
+
+    sessions: list[Session]

@@ -1,0 +1,128 @@
+"""Workspaces, and what happens in them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.api.models.base import Lenient, Name, Page, Short, Slots, Span, Strict, Text
+
+ActivityType = Literal[
+    "a2a_send", "a2a_receive", "task_update", "agent_log", "memory_write", "error", "cron_run"
+]
+
+
+class WorkspaceFields(Strict):
+    """Configuration; null clears a field, the default then holds."""
+
+    name: Short | None = None
+    description: Text | None = None
+    max_concurrent: Slots | None = None
+    ceiling_s: Span | None = Field(None, description="Absolute length of a session; 0: none.")
+    idle_timeout_s: Span | None = Field(None, description="Silence that ends a session; 0: never.")
+    stall_after_s: Span | None = None
+
+
+class NewWorkspace(WorkspaceFields):
+    """A workspace to create; without an id it gets one."""
+
+    id: Name | None = None
+
+
+class Workspace(BaseModel):
+    """A workspace with its figures."""
+
+    id: str
+    name: str | None
+    description: str | None
+    status: Literal["online", "degraded", "offline", "paused", "removed"]
+    paused_reason: str | None
+    max_concurrent: int
+    live_sessions: int
+    waiting: int
+    waiting_by_lane: dict[str, int]
+    oldest_wait_s: float | None = None
+    ceiling_s: float
+    idle_timeout_s: float
+    current_task: str | None
+    last_heartbeat_at: str | None
+    created_at: str | None
+    updated_at: str | None
+
+
+class Workspaces(BaseModel):
+    """All workspaces that the token reaches."""
+
+    workspaces: list[Workspace]
+
+
+class WhyAnswer(BaseModel):
+    """Why nothing runs, or what everything waits for."""
+
+    code: str
+    sentence: str
+    oldest_wait_s: float
+    depth: int
+
+
+class Activity(Lenient):
+    """An entry of the activity log."""
+
+    type: ActivityType = "agent_log"
+    summary: Text | None = None
+
+
+class ActivityQuery(Page):
+    """Which entries, newest first."""
+
+    type: ActivityType | None = None
+
+
+class Event(BaseModel):
+    """An event as it was appended."""
+
+    event: str
+    workspace_id: str
+    timestamp: str | None
+    payload: dict[str, Any]
+    id: str
+    turn_id: str | None
+    session_id: str | None
+    fence: int | None
+    mechanism: str | None = None
+
+
+class Events(BaseModel):
+    """Stored events, oldest first."""
+
+    events: list[Event]
+
+
+class ActivityRow(Event):
+    """An event under its type of activity."""
+
+    type: str
+
+
+class Activities(BaseModel):
+    """The newest entry first."""
+
+    activities: list[ActivityRow]
+
+
+class Notify(Lenient):
+    """The agent's word to the user."""
+
+    message: Annotated[str, Field(min_length=1, max_length=262_144)]
+
+
+class Appended(BaseModel):
+    """The event that was appended."""
+
+    status: str
+    id: str
+
+
+class StreamQuery(BaseModel):
+    """From where to replay: an age such as ``10m``, or an event id."""
+
+    since: Annotated[str, Field(max_length=40)] | None = None

@@ -1,0 +1,166 @@
+"""For every refusal that a script's header promises: how to provoke it."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from app.core import scripts, workspaces
+from app.core.records import Session
+from app.core.schedules import Schedule
+from tests.support.kernel import Kernel
+
+Recipe = Callable[[Kernel], Any]
+LUA = Path(scripts.__file__).parent / "lua"
+
+
+def refusals_of(name: str) -> list[str]:
+    """The codes after ``@returns refused:`` in a script's header."""
+    text = (LUA / f"{name}.lua").read_text()
+    return re.findall(r"\w+", " ".join(re.findall(r"^-- @returns refused: (.*)$", text, re.M)))
+
+
+def live(kernel: Kernel) -> Session:
+    kernel.submit()
+    return kernel.claimed().session
+
+
+def unknown(kernel: Kernel) -> Session:
+    return replace(live(kernel), id="ses_unknown")
+
+
+def stale(kernel: Kernel) -> Session:
+    session = live(kernel)
+    return replace(session, fence=session.fence - 1)
+
+
+def elsewhere(kernel: Kernel) -> Kernel:
+    return Kernel(kernel.platform, "nowhere")
+
+
+def removed(kernel: Kernel) -> Kernel:
+    gone = Kernel(kernel.platform, "gone").create()
+    workspaces.remove(kernel.platform, "gone")
+    return gone
+
+
+def set_state(kernel: Kernel, turn_id: str, state: str) -> None:
+    """Break the store: the turn of a live session is said to be in a state it cannot be in."""
+    text = kernel.data.hget(kernel.keys["turns"], turn_id)
+    broken = re.sub(r'"state":"\w+"', f'"state":"{state}"', text)
+    kernel.data.hset(kernel.keys["turns"], turn_id, broken)
+
+
+def ended(kernel: Kernel) -> Session:
+    session = live(kernel)
+    set_state(kernel, session.turn_id, "completed")
+    return session
+
+
+def claim_ended(kernel: Kernel) -> None:
+    set_state(kernel, kernel.submit().turn_id, "completed")
+    kernel.claim()
+
+
+def deliver(kernel: Kernel, session: Session) -> None:
+    kernel.run("deliver", session_id=session.id, fence=session.fence, remote="")
+
+
+def fill(kernel: Kernel) -> None:
+    for _ in range(2):
+        kernel.tuned(queue_depth_max=1).submit()
+
+
+def conflict(kernel: Kernel) -> None:
+    kernel.submit("one", idempotency_key="k")
+    kernel.submit("two", idempotency_key="k")
+
+
+def start_twice(kernel: Kernel) -> None:
+    session = live(kernel)
+    kernel.start(session, "i")
+    kernel.start(session, "j")
+
+
+def put_stale(kernel: Kernel) -> None:
+    schedule = kernel.scheduled()
+    put(kernel, replace(schedule, version=schedule.version + 1))
+
+
+def put(kernel: Kernel, schedule: Schedule) -> None:
+    kernel.run(
+        "schedule_put",
+        schedule_id=schedule.id,
+        version=schedule.version,
+        record="{}",
+        next_ms=None,
+        policy_changed=False,
+    )
+
+
+def fire_changed(kernel: Kernel) -> None:
+    schedule = kernel.scheduled()
+    nominal = kernel.make_due(schedule, kernel.now_ms())
+    kernel.fire(replace(schedule, version=schedule.version - 1), nominal)
+
+
+def fire_unknown(kernel: Kernel) -> None:
+    kernel.fire(replace(kernel.scheduled(), id="sch_unknown"), kernel.now_ms())
+
+
+def append(kernel: Kernel) -> None:
+    event = {"event": "ACTIVITY_LOGGED", "payload": "{}", "mechanism": ""}
+    kernel.run("append", turn_id="", session_id="", **event)
+
+
+def create(kernel: Kernel, mode: str) -> None:
+    fields = {"fields": "{}", "event": "", "mechanism": ""}
+    kernel.run("workspace_put", mode=mode, **fields)
+
+
+# What a holder of a session writes: each is refused without one, and under a stale fence.
+HELD: dict[str, Callable[[Kernel, Session], Any]] = {
+    "bind": lambda kernel, session: kernel.bind(session),
+    "deliver": deliver,
+    "start": lambda kernel, session: kernel.start(session),
+    "progress": lambda kernel, session: kernel.progress(session),
+    "finish": lambda kernel, session: kernel.finish(session, text="precious"),
+    "release": lambda kernel, session: kernel.release(session),
+    "ask": lambda kernel, session: kernel.ask(session, "checkpoint", "operator"),
+}
+MOVE_A_TURN = ("deliver", "start", "progress", "finish", "release")
+
+
+def _held(state_of: Callable[[Kernel], Session], name: str) -> Recipe:
+    return lambda kernel: HELD[name](kernel, state_of(kernel))
+
+
+def new_schedule(at: Kernel) -> Schedule:
+    return Schedule("sch_new", at.id, "tick", "* * * * *", "UTC", "go")
+
+
+RECIPES: dict[tuple[str, str], Recipe] = {
+    ("append", "workspace_not_found"): lambda kernel: append(elsewhere(kernel)),
+    ("cancel", "turn_not_found"): lambda kernel: kernel.cancel("trn_unknown"),
+    ("claim", "workspace_not_found"): lambda kernel: elsewhere(kernel).claim(),
+    ("claim", "illegal_transition"): claim_ended,
+    ("fire", "schedule_not_found"): fire_unknown,
+    ("fire", "schedule_changed"): fire_changed,
+    ("heartbeat", "workspace_not_found"): lambda kernel: elsewhere(kernel).beat(),
+    ("heartbeat", "workspace_removed"): lambda kernel: removed(kernel).beat(),
+    ("schedule_put", "workspace_not_found"): lambda k: put(elsewhere(k), new_schedule(k)),
+    ("schedule_put", "workspace_removed"): lambda k: put(removed(k), new_schedule(k)),
+    ("schedule_put", "schedule_changed"): put_stale,
+    ("start", "started_elsewhere"): start_twice,
+    ("submit", "workspace_not_found"): lambda kernel: elsewhere(kernel).submit(),
+    ("submit", "workspace_removed"): lambda kernel: removed(kernel).submit(),
+    ("submit", "idempotency_conflict"): conflict,
+    ("submit", "queue_full"): fill,
+    ("workspace_put", "workspace_not_found"): lambda k: create(elsewhere(k), "change"),
+    ("workspace_put", "already_exists"): lambda kernel: create(kernel, "create"),
+    ("workspace_put", "workspace_removed"): lambda k: create(removed(k), "register"),
+    **{(name, "session_not_found"): _held(unknown, name) for name in HELD},
+    **{(name, "stale_fence"): _held(stale, name) for name in HELD},
+    **{(name, "illegal_transition"): _held(ended, name) for name in MOVE_A_TURN},
+}

@@ -1,0 +1,144 @@
+"""The runtime's long poll: woken by the bind, bounded, and nothing handed to nobody."""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from app.core import sessions
+from tests.integration.api.conftest import Make
+from tests.support.wait import wait_until
+from tests.unit.api.web import Web
+
+NEXT = "/workspaces/w1/turns/next"
+
+
+def polling(pool: ThreadPoolExecutor, site: Web, query: str) -> "Future[tuple[Any, float]]":
+    def poll() -> tuple[Any, float]:
+        turn = site.ok("GET", f"{NEXT}?{query}")["turn"]
+        return turn, time.monotonic()
+
+    return pool.submit(poll)
+
+
+def claimed(site: Web) -> sessions.Claim:
+    site.ok("POST", "/workspaces/w1/heartbeat", {"active_tasks": 0})
+    claim = sessions.claim(site.platform, "w1")
+    assert isinstance(claim, sessions.Claim)
+    return claim
+
+
+def test_a_poll_is_woken_within_milliseconds_of_the_bind(make: Make) -> None:
+    site, other = make(), make()
+    site.workspace("w1")
+    took = []
+    with ThreadPoolExecutor(1) as pool:
+        for number in range(20):
+            site.send("w1", str(number))
+            claim = claimed(site)
+            answer = polling(pool, site, "wait_s=5")
+            wait_until(lambda: site.app.extensions["turnkeeper"].hub.waiting_count == 1, 2)
+            bound_at = time.monotonic()
+            other.bind("w1", claim)
+            turn, answered_at = answer.result(5)
+            assert turn["prompt"] == str(number)
+            took.append(answered_at - bound_at)
+            fence = {"fence": turn["fence"]}
+            site.ok("POST", f"/workspaces/w1/sessions/{turn['session_id']}/finish", fence)
+    assert sorted(took)[len(took) // 2] < 0.05, took
+
+
+@pytest.mark.parametrize("wait_s", [0, 0.2])
+def test_a_poll_answers_null_when_nothing_came_in_time(site: Web, wait_s: float) -> None:
+    began_at = time.monotonic()
+    assert site.ok("GET", f"{NEXT}?wait_s={wait_s}") == {"turn": None, "directives": []}
+    assert wait_s <= time.monotonic() - began_at < wait_s + 0.5
+
+
+def test_the_platforms_own_bound_holds_for_a_longer_wish(make: Make) -> None:
+    site = make(poll_wait_max_s=0.2)
+    site.workspace("w1")
+    began_at = time.monotonic()
+    assert site.ok("GET", f"{NEXT}?wait_s=300")["turn"] is None
+    assert time.monotonic() - began_at < 1
+
+
+def test_a_session_that_never_started_is_handed_out_again(make: Make) -> None:
+    site = make(redeliver_after_s=0.3)
+    site.workspace("w1")
+    site.send("w1")
+    site.bound("w1")
+    first = site.ok("GET", f"{NEXT}?wait_s=0&instance=lost")["turn"]
+    assert site.ok("GET", f"{NEXT}?wait_s=0")["turn"] is None
+    began_at = time.monotonic()
+    again = site.ok("GET", f"{NEXT}?wait_s=5")["turn"]
+    assert again["session_id"] == first["session_id"] and again["fence"] == first["fence"]
+    assert time.monotonic() - began_at < 1
+    body = {"fence": again["fence"], "instance": "here"}
+    site.ok("POST", f"/workspaces/w1/sessions/{again['session_id']}/start", body)
+    assert site.ok("GET", f"{NEXT}?wait_s=0.5")["turn"] is None, "started: not again"
+
+
+def test_a_stopping_process_answers_its_polls(site: Web) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        answer = polling(pool, site, "wait_s=20")
+        wait_until(lambda: site.app.extensions["turnkeeper"].hub.waiting_count == 1, 2)
+        stopped_at = time.monotonic()
+        site.app.extensions["turnkeeper"].stop()
+        turn, answered_at = answer.result(5)
+    assert turn is None and answered_at - stopped_at < 0.5
+
+
+def test_more_polls_than_the_bound_are_refused(make: Make) -> None:
+    site = make(waiters_max=1)
+    site.workspace("w1")
+    with ThreadPoolExecutor(1) as pool:
+        answer = polling(pool, site, "wait_s=1")
+        wait_until(lambda: site.app.extensions["turnkeeper"].hub.waiting_count == 1, 2)
+        refused = site.ask("GET", NEXT)
+        assert refused.status_code == 503 and int(refused.headers["Retry-After"]) > 0
+        assert refused.get_json()["setting"] == "TURNKEEPER_WAITERS_MAX"
+        assert answer.result(5)[0] is None
+
+
+def test_a_turn_goes_to_one_poll_only(site: Web) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = [polling(pool, site, f"wait_s=1&instance=i{n}") for n in range(8)]
+        wait_until(lambda: site.app.extensions["turnkeeper"].hub.waiting_count == 8, 2)
+        site.send("w1")
+        site.bound("w1")
+        turns = [answer.result(5)[0] for answer in answers]
+    assert len([turn for turn in turns if turn]) == 1
+
+
+def test_message_send_answers_as_soon_as_the_agent_has(make: Make) -> None:
+    site = make(message_wait_s=5)
+    site.workspace("w1")
+    message = {"role": "user", "parts": [{"kind": "text", "text": "2+2"}], "messageId": "m"}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "message/send", "params": {"message": message}}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(site.ok, "POST", "/workspaces/w1/a2a", call)
+        wait_until(lambda: site.ok("GET", "/workspaces/w1/turns")["turns"], 2)
+        claim = site.bound("w1")
+        session = f"/workspaces/w1/sessions/{claim.session.id}"
+        fence = {"fence": claim.session.fence}
+        site.ok("POST", f"{session}/start", fence)
+        began_at = time.monotonic()
+        site.ok("POST", f"{session}/finish", fence | {"result": {"text": "4"}})
+        task = answer.result(5)["result"]
+    assert time.monotonic() - began_at < 1
+    assert task["status"]["state"] == "completed"
+    assert task["artifacts"][0]["parts"][0]["text"] == "4"
+
+
+def test_a_feed_that_nobody_waits_for_is_given_up_in_the_end(make: Make) -> None:
+    site = make()
+    hub = site.app.extensions["turnkeeper"].hub
+    for number in range(1_005):
+        with hub.waiting(f"w{number}"):
+            pass
+    data = site.platform.clients.data
+    wait_until(lambda: len(data.pubsub_channels("*")) <= 1_001, 5)
+    assert threading.active_count() < 20

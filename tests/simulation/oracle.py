@@ -1,0 +1,53 @@
+"""What must come of a step, worked out from what stands in the store and nothing of the scripts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.core.states import LANES, TRANSITIONS
+from tests.support.invariants import Stored
+
+
+def slots(stored: Stored, beat: Mapping[str, str]) -> int:
+    """The smaller of what owner and agent allow; one where neither says."""
+    own = stored.hashes["workspace"].get("max_concurrent")
+    said = [int(text) for text in (own, beat.get("max_concurrent")) if text is not None]
+    return min(said, default=1)
+
+
+def predict(stored: Stored, beat: Mapping[str, str], now: int) -> str:
+    """The id of the turn that the next claim must give, or why it must give none."""
+    if "paused_at" in stored.hashes["workspace"]:
+        return "paused"
+    if int(stored.hashes["workspace"].get("hold_until", 0)) > now:
+        return "backing_off"
+    if not beat:
+        return "heartbeat_expired"
+    if slots(stored, beat) - len(stored.sets["live"]) - int(beat.get("foreign", 0)) <= 0:
+        return "capacity_full"
+    left = waiting(stored)
+    later = [turn for turn in left if stored.sets["delayed"].get(turn["id"], 0) > now]
+    left = [turn for turn in left if turn not in later]
+    while left:
+        turn = first_of(left, now)
+        if turn.get("expires_at", now + 1) > now:
+            return str(turn["id"])
+        left.remove(turn)
+    return "backing_off" if later else "empty"
+
+
+def first_of(left: list[dict[str, Any]], now: int) -> dict[str, Any]:
+    """The oldest of each lane; of these the longest overdue, else that of the highest lane."""
+    lanes = [[turn for turn in left if turn["lane"] == lane] for lane in LANES]
+    heads = [min(lane, key=lambda turn: turn["seq"]) for lane in lanes if lane]
+    overdue = [turn for turn in heads if now - turn["accepted_at"] > turn["max_wait_ms"]]
+    return min(overdue, key=lambda turn: turn["accepted_at"]) if overdue else heads[0]
+
+
+def waiting(stored: Stored) -> list[dict[str, Any]]:
+    return [turn for turn in stored.turns.values() if turn["state"] == "queued"]
+
+
+def reachable(old: str, new: str) -> bool:
+    """In one move, or in two of one script (a finish begins what was not begun)."""
+    after = TRANSITIONS[old]
+    return new in after or any(new in TRANSITIONS[middle] for middle in after)

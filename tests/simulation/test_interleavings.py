@@ -1,0 +1,94 @@
+"""Random interleavings of everything that can happen to a workspace, in virtual time.
+
+A failure prints its seed and step; the same seed walks the same way again.
+"""
+
+from collections import Counter
+
+import fakeredis
+import pytest
+import time_machine
+
+from app.core.errors import TurnkeeperError
+from tests.simulation.walk import SETTINGS, Walk
+from tests.support import invariants
+from tests.support.kernel import Kernel, platform_on
+
+START = 1_800_000_000.0
+SEEDS = range(10)
+STEPS = 600
+
+# Each takes one mechanism away; a walk must notice.
+CONTROLS = {
+    "no capacity": ("claim", "if free <= 0 then return {'capacity_full', 0} end", ""),
+    "no heartbeat needed": (
+        "claim",
+        "if not free then return",
+        "free = free or 1 if nil then return",
+    ),
+    "no pause": ("claim", "if ws[2] then return {'paused', 0} end", ""),
+    "no replay": ("claim", "if known then", "if nil then"),
+    "no aging": ("claim", "return overdue or first", "return first"),
+    "no fence": ("finish", "session.fence == number(A.fence) and not session.ended_at", "true"),
+    "left in the inbox": ("start", "redis.call('ZREM', K.inbox, session.id)", ""),
+    "left in the lane": ("cancel", "  unqueue(turn)\nelse", "else"),
+    "left in the stream": ("finish", "redis.call('XDEL', K['lane_' .. turn.lane], turn.entry)", ""),
+    "slot kept": ("reap", "redis.call('ZREM', K.live, session.id)", ""),
+    "place lost": (
+        "release",
+        "RANK[turn.lane] * 1e12 + turn.seq",
+        "RANK[turn.lane] * 1e12 - turn.seq",
+    ),
+    "no compare-and-set": (
+        "fire",
+        "if row and (row.turn_id or A.mode ~= 'manual') then",
+        "if nil then",
+    ),
+    "no bound": ("submit", "if depth >= tonumber(A.queue_depth_max) then", "if nil then"),
+    "zombies are foreign": (
+        "heartbeat",
+        "elseif session.ended_at then",
+        "else foreign = foreign + 1",
+    ),
+}
+
+# What a broken mechanism shows itself by: an invariant, or a refusal where none may be.
+FOUND = (AssertionError, TurnkeeperError)
+
+
+def walked(seed: int, steps: int, control: tuple[str, str, str] | None = None) -> Walk:
+    """A walk of so many steps; its seed is printed."""
+    print(f"seed {seed}")
+    client = fakeredis.FakeRedis(server=fakeredis.FakeServer(), protocol=2, decode_responses=True)
+    with client, time_machine.travel(START, tick=False) as traveller:
+        kernel = Kernel(platform_on(client, **SETTINGS)).create()
+        if control:
+            kernel = kernel.altered(*control)
+        walk = Walk(kernel, traveller, seed)
+        for _ in range(steps):
+            walk.step()
+        invariants.check_pending(kernel)
+    return walk
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_interleaving_keeps_every_turn_in_one_state_and_one_place(seed: int) -> None:
+    walk = walked(seed, STEPS)
+    ends = Counter(walk.terminal.values())
+    print(ends, walk.answers, walk.done)
+    assert len(ends) >= 4, "too tame"
+    assert walk.answers["claimed"] >= 15, "too tame"
+    assert sum(count == 0 for count in walk.done.values()) <= 1, "too tame"
+
+
+def test_a_seed_walks_the_same_way_again() -> None:
+    first, second = (walked(99, 150) for _ in range(2))
+    assert first.stored == second.stored
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_control_a_walk_finds_the_missing_mechanism(name: str) -> None:
+    with pytest.raises(FOUND) as fault:
+        for seed in range(3):
+            walked(seed, STEPS, CONTROLS[name])
+    print(repr(fault.value)[:200], fault.value.__notes__)

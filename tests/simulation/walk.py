@@ -1,0 +1,363 @@
+"""A seeded random walk through one workspace: any step after any other, with an oracle beside it.
+
+The oracle predicts every claim from what stands in the store before it, remembers what may never
+change, and reads after each step what must hold between any two (``tests.support.invariants``).
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import time_machine
+
+from app.core import ids, schedules, workspaces
+from app.core.errors import QueueFull, SessionNotFound, StaleFence, StartedElsewhere
+from app.core.records import Session
+from app.core.schedules import Schedule
+from app.core.sessions import OUTCOMES, Claim, NoClaim
+from app.core.states import LANES, LIVE, TERMINAL
+from tests.simulation.oracle import predict, reachable, slots, waiting
+from tests.support import invariants
+from tests.support.invariants import Stored
+from tests.support.kernel import Kernel
+from workers import watchdog
+
+DEPTH_MAX = 12
+SETTINGS = {"queue_depth_max": DEPTH_MAX, "turns_kept": 15, "events_kept": 100, "fires_kept": 100}
+# How far time jumps, and how often: past the pauses, the lease, the heartbeat, idle, the ceiling.
+JUMPS_MS = {1: 6, 50: 4, 1_000: 6, 4_000: 5, 20_000: 4, 61_000: 2, 190_000: 1, 1_900_000: 1}
+LIMITS = watchdog.Limits(idle_ms=900_000, idle_setting="idle", lease_ms=60_000, handover_ms=20_000)
+STEPS: dict[str, int] = {
+    "submit": 14,
+    "repeat": 3,
+    "beat": 12,
+    "claim": 18,
+    "claim_again": 2,
+    "bind": 5,
+    "take": 6,
+    "start": 8,
+    "progress": 4,
+    "finish": 11,
+    "finish_again": 2,
+    "release": 4,
+    "ask": 2,
+    "cancel": 2,
+    "operator": 1,
+    "reap": 8,
+    "pause": 1,
+    "resume": 6,
+    "owner": 2,
+    "fire": 4,
+    "fire_again": 2,
+    "jump": 12,
+}
+
+
+class Walk:
+    """One walk; ``step`` does one thing and checks everything."""
+
+    def __init__(self, kernel: Kernel, traveller: time_machine.Traveller, seed: int) -> None:
+        self.kernel, self.traveller = kernel, traveller
+        self.random = random.Random(seed)
+        self.hasty = kernel.tuned(lane_max_wait_s=5)
+        self.held: list[Session] = []
+        self.claims: list[Claim] = []
+        self.finished: list[tuple[Session, str]] = []
+        self.named: dict[str, str] = {}
+        self.made: list[tuple[str, int]] = []
+        self.terminal: dict[str, str] = {}
+        self.seq, self.count, self.last_event = 0, 0, "0-0"
+        self.done: dict[str, int] = dict.fromkeys(STEPS, 0)
+        self.ticks = [self.scheduled(name) for name in ("one", "two")]
+        self.answers: Counter[str] = Counter()
+        self.stored = invariants.check(kernel)
+        self.beat()
+        self.stored = invariants.check(kernel)
+
+    def step(self) -> None:
+        (name,) = self.random.choices(list(STEPS), list(STEPS.values()))
+        act: Callable[[], object] = getattr(self, name)
+        before = self.stored
+        try:
+            act()
+            self.stored = invariants.check(self.kernel)
+            self.check_changes(before, self.stored)
+        except Exception as fault:
+            fault.add_note(f"at step {self.count}: {name}")
+            raise
+        self.done[name] += 1
+        self.count += 1
+
+    def scheduled(self, name: str) -> Schedule:
+        """A schedule of a known id: with ids of chance a seed would not repeat its walk."""
+        schedule = Schedule(
+            f"sch_{name}", self.kernel.id, name, "*/5 * * * *", "UTC", "go", version=1
+        )
+        self.kernel.run(
+            "schedule_put",
+            schedule_id=schedule.id,
+            version=0,
+            record=json.dumps({key: v for key, v in asdict(schedule).items() if v is not None}),
+            next_ms=self.kernel.now_ms() + 300_000,
+            policy_changed=False,
+        )
+        return schedule
+
+    # What must hold of a step whatever it was.
+
+    def check_changes(self, before: Stored, after: Stored) -> None:
+        rows = self.kernel.data.xrange(self.kernel.keys["events"], f"({self.last_event}", "+")
+        told = {fields.get("turn_id") for _, fields in rows}
+        self.last_event = rows[-1][0] if rows else self.last_event
+        for key, turn in after.turns.items():
+            old = before.turns.get(key, {"state": None})["state"]
+            if old != turn["state"]:
+                assert key in told, f"{key} went from {old} to {turn['state']} without an event"
+                assert old is None or reachable(old, turn["state"]), (old, turn)
+            ended = (
+                self.terminal.setdefault(key, turn["state"]) if turn["state"] in TERMINAL else None
+            )
+            assert ended in (None, turn["state"])
+            assert key not in self.terminal or turn["state"] in TERMINAL, f"{key} rose again"
+        gone = before.turns.keys() - after.turns.keys()
+        assert all(before.turns[key]["state"] in TERMINAL for key in gone), "an open turn is gone"
+        for key in after.sets["live"]:
+            session = Session.parse(after.hashes["sessions"][key])
+            assert watchdog.look_again_at(session, LIMITS) is not None, f"{key} can never end"
+        rows_made = [f"{schedule}:{nominal}" for schedule, nominal in self.made]
+        assert set(rows_made) <= set(after.hashes["fires"]), "a fire is not in the ledger"
+
+    # Submitting.
+
+    def submit(self) -> None:
+        life = self.random.choice([0, 3, 100])
+        extras: list[dict[str, Any]] = [{}, {}, {}, {"redeliver": "never"}, {"expires_in_s": life}]
+        self.try_submit(lane=self.random.choice(LANES), **self.random.choice(extras))
+
+    def repeat(self) -> None:
+        key = self.random.choice("abc")
+        first = self.stored.turns.get(self.named.get(key, ""))
+        answer = self.try_submit(repeat_key=key)
+        if answer is not None:
+            is_open = first is not None and first["state"] not in TERMINAL
+            assert answer.outcome == ("coalesced" if is_open else "accepted")
+            assert (answer.turn_id == self.named.get(key)) == is_open
+            self.named[key] = answer.turn_id
+
+    def try_submit(self, **fields: Any) -> Any:
+        depth = len(waiting(self.stored))
+        try:
+            turn_id = f"trn_{self.count:06}"
+            answer = self.random.choice([self.kernel, self.hasty]).submit(turn_id=turn_id, **fields)
+        except QueueFull:
+            assert depth >= DEPTH_MAX
+            return None
+        assert depth < DEPTH_MAX or answer.outcome != "accepted", "over the bound"
+        assert answer.depth == depth + (answer.outcome == "accepted")
+        return answer
+
+    # The agent's side.
+
+    def beat(self) -> None:
+        self.seq += 1
+        fields: dict[str, Any] = {"seq": self.seq, "instance": "i"}
+        if self.random.random() < 0.2:
+            fields["max_concurrent"] = self.random.choice([0, 1, 2, 3, 3, 4, 4])
+        kind = self.random.choice(["ids", "ids", "count", "partial", "stale"])
+        if kind == "stale":
+            fields["seq"] = self.seq = self.seq - 1
+            self.kernel.beat(**fields, active_tasks=99)
+        elif kind == "partial":
+            self.kernel.beat(**fields, current_task="thinking")
+        elif kind == "count":
+            self.kernel.beat(
+                **fields,
+                active_tasks=max(
+                    0, len(self.stored.sets["live"]) + self.random.choice([-1, 0, 0, 0, 1])
+                ),
+            )
+        else:
+            self.beat_by_ids(fields)
+
+    def beat_by_ids(self, fields: dict[str, Any]) -> None:
+        known = [session.id for session in self.held if self.is_known(session)]
+        named = [key for key in known if self.random.random() < 0.8]
+        foreign = [f"theirs{n}" for n in range(self.random.choice([0] * 8 + [1, 2]))]
+        answer = self.kernel.beat(**fields, sessions=named + foreign)
+        if answer.accepted:
+            said = self.kernel.data.hget(self.kernel.keys["capacity"], "foreign")
+            assert said == str(len(foreign)), (said, foreign)
+            assert set(self.kernel.zombies()) == {
+                key
+                for key in named
+                if self.stored.sessions[key].get("mechanism", "finish") != "finish"
+            }
+
+    def claim(self) -> None:
+        beat = self.kernel.data.hgetall(self.kernel.keys["capacity"])
+        expected = predict(self.stored, beat, self.kernel.now_ms())
+        found = self.kernel.claim(f"ses_{self.count:06}")
+        self.answers[found.reason if isinstance(found, NoClaim) else "claimed"] += 1
+        if isinstance(found, NoClaim):
+            assert expected == found.reason
+            return
+        assert expected == found.turn.id, f"claimed {found.turn}"
+        self.claims = [*self.claims, found][-5:]
+        self.held = [*self.held, found.session][-10:]
+        live = self.kernel.data.zcard(self.kernel.keys["live"])
+        assert live + int(beat.get("foreign", 0)) <= slots(self.stored, beat)
+
+    def claim_again(self) -> None:
+        if self.claims:
+            first = self.random.choice(self.claims)
+            if self.is_known(first.session) and first.turn.id in self.stored.turns:
+                again = self.kernel.claimed(first.session.id)
+                assert (again.turn.id, again.session.fence) == (first.turn.id, first.session.fence)
+
+    def bind(self) -> None:
+        self.write(self.kernel.bind)
+
+    def take(self) -> None:
+        found, _ = self.kernel.take()
+        if found:
+            assert self.stored.sessions[found.session.id]["state"] in ("claimed", "delivered")
+
+    def start(self) -> None:
+        with suppress(StartedElsewhere):
+            self.write(lambda session: self.kernel.start(session, self.random.choice("iiij")))
+
+    def progress(self) -> None:
+        kind = self.random.choice(["output", "keepalive"])
+        self.write(lambda session: self.kernel.progress(session, kind))
+
+    def finish(self) -> None:
+        outcome = self.random.choice(OUTCOMES)
+
+        def act(session: Session) -> None:
+            stood = self.stored.sessions.get(session.id, {})
+            state = self.kernel.finish(session, outcome)
+            assert state == stood.get("turn_state", outcome)
+            self.finished = [*self.finished, (session, state)][-5:]
+
+        self.write(act, replays="finish")
+
+    def finish_again(self) -> None:
+        if self.finished:
+            session, state = self.random.choice(self.finished)
+            if self.is_known(session):
+                assert self.kernel.finish(session, "failed") == state
+
+    def release(self) -> None:
+        counts, holds = self.random.random() < 0.6, self.random.random() < 0.2
+        self.write(lambda session: self.kernel.release(session, counts, holds), replays="release")
+
+    def write(self, act: Callable[[Session], object], replays: str = "") -> None:
+        """Some holder, often one whose fence has moved, writes: taken just while it is live."""
+        if not self.held:
+            return
+        session = self.holder()
+        stood = self.stored.sessions.get(session.id)
+        try:
+            act(session)
+        except SessionNotFound:
+            assert stood is None
+        except StaleFence:
+            assert session.id not in self.stored.sets["live"], "a live holder was refused"
+        else:
+            assert stood is not None
+            was_replay = replays == stood.get("mechanism") or stood.get("released", False)
+            assert session.id in self.stored.sets["live"] or was_replay, "a stale holder wrote"
+
+    def holder(self) -> Session:
+        """Mostly one that is live, at times one of before."""
+        live = [session for session in self.held if session.id in self.stored.sets["live"]]
+        return self.random.choice(live if live and self.random.random() < 0.8 else self.held)
+
+    # Everyone else.
+
+    def ask(self) -> None:
+        kind = self.random.choice(["checkpoint", "cancel"])
+        self.write(lambda session: self.kernel.ask(session, kind, "ceiling"))
+
+    def cancel(self) -> None:
+        if self.stored.turns:
+            key = self.random.choice(sorted(self.stored.turns))
+            state, answer = self.stored.turns[key]["state"], self.kernel.cancel(key)
+            if state in TERMINAL:
+                assert answer == state
+            else:
+                assert answer == ("canceling" if state in LIVE else "canceled")
+
+    def operator(self) -> None:
+        if self.held:
+            session = self.holder()
+            is_live = session.id in self.stored.sets["live"]
+            assert self.kernel.reap(session, "operator") == is_live
+
+    def reap(self) -> None:
+        platform, now = self.kernel.platform, self.kernel.now_ms()
+        for text in [self.stored.hashes["sessions"][key] for key in self.stored.sets["live"]]:
+            session = Session.parse(text)
+            verdict = watchdog.verdict(session, now, LIMITS)
+            if verdict:
+                ended = self.kernel.reap(session, verdict.mechanism, verdict.limit_ms)
+                assert ended, f"{verdict} is not carried out on {session}"
+                assert not self.kernel.reap(session, verdict.mechanism, verdict.limit_ms)
+        assert platform.now_ms() == now
+
+    def pause(self) -> None:
+        workspaces.pause(self.kernel.platform, self.kernel.id, "by hand")
+
+    def resume(self) -> None:
+        workspaces.resume(self.kernel.platform, self.kernel.id)
+
+    def owner(self) -> None:
+        changes = {
+            "max_concurrent": self.random.choice([None, 2, 3, 4]),
+            "ceiling_s": self.random.choice([None, 0, 100]),
+        }
+        workspaces.change(self.kernel.platform, self.kernel.id, changes)
+
+    def fire(self) -> None:
+        schedule = self.random.choice(self.ticks)
+        due = self.kernel.due(schedule)
+        assert due is not None
+        depth = len(waiting(self.stored))
+        outcome = self.kernel.fire(schedule, due)[0]
+        if due > self.kernel.now_ms():
+            assert outcome == "early"
+        elif (schedule.id, due) in self.made:
+            assert outcome == "repeated"
+        else:
+            assert outcome == ("made" if depth < DEPTH_MAX else "skipped")
+            self.remember(schedule.id, due)
+
+    def fire_again(self) -> None:
+        """A fire of before by another scheduler, or after the due time was put back, or by hand."""
+        if self.made:
+            schedule_id, nominal = self.random.choice(self.made)
+            schedule = schedules.get(self.kernel.platform, self.kernel.id, schedule_id)
+            way = self.random.choice(["again", "put back", "by hand"])
+            if way == "put back":
+                self.kernel.make_due(schedule, nominal)
+            mode = "manual" if way == "by hand" else "make"
+            row = self.stored.hashes["fires"][f"{schedule_id}:{nominal}"]
+            outcome = self.kernel.fire(schedule, nominal, mode)[0]
+            if way == "again" and outcome != "repeated":
+                assert outcome == "moved"
+            if '"turn_id"' in row:
+                assert self.kernel.turn_count(ids.of_fire(schedule_id, nominal)) <= 1
+
+    def remember(self, schedule_id: str, nominal: int) -> None:
+        self.made = [*self.made, (schedule_id, nominal)][-40:]
+
+    def jump(self) -> None:
+        (ms,) = self.random.choices(list(JUMPS_MS), list(JUMPS_MS.values()))
+        self.traveller.shift(ms / 1000)
+
+    def is_known(self, session: Session) -> bool:
+        return session.id in self.stored.sessions

@@ -1,0 +1,183 @@
+"""What holds of a workspace between any two steps, whatever they were.
+
+``check`` reads the workspace once and raises AssertionError naming what is broken.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from app.core import states
+from tests.support.kernel import Kernel
+
+HASHES = ("workspace", "turns", "sessions", "lanes", "fires", "bodies", "bound")
+SETS = ("open", "done", "dead", "live", "ended", "returned", "delayed", "inbox", "fire_index")
+GROUP = "turnkeeper"
+FLOAT = re.compile(r"[:\[ ]-?\d+(\.\d+|(\.\d+)?[eE][+-]?\d+)[,}\]]")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A workspace as it stands, read in one round trip."""
+
+    hashes: dict[str, dict[str, str]]
+    sets: dict[str, dict[str, float]]
+    lanes: dict[str, list[str]]
+    turns: dict[str, dict[str, Any]]
+    sessions: dict[str, dict[str, Any]]
+
+    def unclaimed(self, lane: str) -> list[str]:
+        """Entries of a lane that were never claimed."""
+        last = order(self.hashes["lanes"].get(f"last:{lane}", "0-0"))
+        return [entry for entry in self.lanes[lane] if order(entry) > last]
+
+
+def order(entry: str) -> tuple[int, int]:
+    at_ms, _, number = entry.partition("-")
+    return int(at_ms), int(number)
+
+
+def read(kernel: Kernel) -> Stored:
+    pipe = kernel.data.pipeline(transaction=True)
+    for name in HASHES:
+        pipe.hgetall(kernel.keys[name])
+    for name in SETS:
+        pipe.zrange(kernel.keys[name], 0, -1, withscores=True)
+    for lane in states.LANES:
+        pipe.xrange(kernel.keys[f"lane_{lane}"])
+    rows = iter(pipe.execute())
+    hashes = {name: next(rows) for name in HASHES}
+    sets = {name: dict(next(rows)) for name in SETS}
+    lanes = {lane: [entry for entry, _ in next(rows)] for lane in states.LANES}
+    turns = {key: json.loads(text) for key, text in hashes["turns"].items()}
+    sessions = {key: json.loads(text) for key, text in hashes["sessions"].items()}
+    return Stored(hashes, sets, lanes, turns, sessions)
+
+
+def check(kernel: Kernel) -> Stored:
+    """All of it; returns what was read."""
+    stored = read(kernel)
+    places(stored)
+    lanes(stored)
+    slots(stored)
+    ledger(stored)
+    for name in ("turns", "sessions", "fires"):
+        for key, text in stored.hashes[name].items():
+            assert not FLOAT.search(text), f"{key} carries a float: {text}"
+    return stored
+
+
+def places(stored: Stored) -> None:
+    """Each turn is in one state and in the one place of that state."""
+    waits = {(lane, entry) for lane in states.LANES for entry in stored.unclaimed(lane)}
+    of_session = {stored.sessions[item]["turn_id"]: item for item in stored.sets["live"]}
+    assert len(of_session) == len(stored.sets["live"]), "one turn in two live sessions"
+    for key, turn in stored.turns.items():
+        found = [
+            name for name in ("returned", "delayed", "done", "dead") if key in stored.sets[name]
+        ]
+        if (turn["lane"], turn["entry"]) in waits:
+            found.append(f"lane {turn['lane']}")
+        if key in of_session:
+            found.append("live")
+        assert found == place_of(turn, found), f"{key} is {turn['state']} and in {found}"
+        is_open = turn["state"] not in states.TERMINAL
+        assert (key in stored.sets["open"]) == is_open, f"open holds {key}, which is {turn}"
+        assert ("ended_at" in turn) == (not is_open), turn
+        assert key in stored.hashes["bodies"], f"{key} has lost its body"
+    known = set(stored.turns)
+    for name in ("open", "done", "dead", "returned", "delayed"):
+        assert set(stored.sets[name]) <= known, f"{name} names a turn that is not there"
+    assert set(stored.hashes["bodies"]) == known
+
+
+def place_of(turn: dict[str, Any], found: list[str]) -> list[str]:
+    state = turn["state"]
+    if state in states.LIVE:
+        return ["live"]
+    if state == "queued":
+        waiting = ("returned", "delayed", f"lane {turn['lane']}")
+        return found if len(found) == 1 and found[0] in waiting else ["one of", *waiting]
+    return {"input_required": [], "dead": ["dead"]}.get(state, ["done"])
+
+
+def lanes(stored: Stored) -> None:
+    """A stream holds the open turns of its lane; the counter is what was never claimed."""
+    for lane in states.LANES:
+        here = {
+            turn["entry"]
+            for key, turn in stored.turns.items()
+            if turn["lane"] == lane and key in stored.sets["open"]
+        }
+        assert set(stored.lanes[lane]) == here, (
+            f"lane {lane} holds {stored.lanes[lane]}, not {here}"
+        )
+        counted = int(stored.hashes["lanes"].get(lane, 0))
+        assert counted == len(stored.unclaimed(lane)), f"{lane}: {counted} counted"
+
+
+def slots(stored: Stored) -> None:
+    """A live session holds its turn, a clock and a fence of its own; an ended one is accounted."""
+    live = stored.sets["live"]
+    epoch = int(stored.hashes["workspace"].get("epoch", 0))
+    fences = [session["fence"] for session in stored.sessions.values()]
+    assert len(fences) == len(set(fences)), "two sessions with one fence"
+    assert all(0 < fence <= epoch for fence in fences)
+    for key, session in stored.sessions.items():
+        assert (key in live) != (key in stored.sets["ended"]), session
+        assert ("ended_at" in session) == (key not in live), session
+        if key in live:
+            turn = stored.turns[session["turn_id"]]
+            assert turn["session_id"] == key
+            assert turn["state"] == session["state"], (turn, session)
+            assert turn["attempt"] == session["attempt"]
+            has_ceiling = "ceiling_at" in session
+            assert has_ceiling == (session["ceiling_ms"] > 0)
+            assert ("started_at" in session) or session["lease_until"] > session["claimed_at"]
+    assert set(stored.sets["ended"]) | set(live) == set(stored.sessions)
+    assert set(stored.hashes["bound"]) <= set(stored.sessions)
+    for key in stored.sets["inbox"]:
+        assert key in live, f"the inbox offers {key}, which has ended"
+        assert "started_at" not in stored.sessions[key], f"the inbox offers {key}, which has begun"
+        assert key in stored.hashes["bound"]
+
+
+def ledger(stored: Stored) -> None:
+    """Each fire of a turn that is still known has the turn's state."""
+    for key, turn in stored.turns.items():
+        if "schedule_id" in turn:
+            row = f"{turn['schedule_id']}:{turn['nominal_at']}"
+            text = stored.hashes["fires"].get(row)
+            if text is None:  # the ledger is trimmed of ended rows only
+                assert turn["state"] in states.TERMINAL, turn
+                continue
+            assert json.loads(text)["state"] == turn["state"], (text, turn)
+            assert json.loads(text)["turn_id"] == key
+    assert set(stored.sets["fire_index"]) == set(stored.hashes["fires"])
+
+
+def pending(kernel: Kernel, lane: str) -> set[str]:
+    """Entries of a lane that the group holds as delivered and not acknowledged."""
+    key = kernel.keys[f"lane_{lane}"]
+    if not kernel.data.exists(key):
+        return set()
+    rows = kernel.data.xpending_range(key, GROUP, "-", "+", 10_000)
+    return {row["message_id"] for row in rows}
+
+
+def check_pending(kernel: Kernel) -> None:
+    """Pending are just the open turns that were claimed once; nothing is left behind."""
+    stored = read(kernel)
+    for lane in states.LANES:
+        claimed = set(stored.lanes[lane]) - set(stored.unclaimed(lane))
+        assert pending(kernel, lane) == claimed, f"lane {lane}"
+
+
+def check_empty(kernel: Kernel) -> None:
+    """Nothing open: every lane is empty, nothing is pending, no counter is left."""
+    stored = check(kernel)
+    assert not stored.sets["open"]
+    assert not any(stored.lanes.values())
+    assert not any(pending(kernel, lane) for lane in states.LANES)
+    assert not any(int(stored.hashes["lanes"].get(lane, 0)) for lane in states.LANES)
