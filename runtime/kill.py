@@ -34,6 +34,9 @@ class Step(enum.Enum):
     GIVE_UP = "give_up"
 
 
+START_RESOLUTION_S = 0.02  # of a process's start time on Linux
+
+
 @dataclass(frozen=True)
 class Target:
     """Which processes belong to one session: the leader's pid and start time (seconds since the
@@ -106,13 +109,15 @@ def climb(
 def find_alive(target: Target, strays: Iterable[int] = ()) -> list[psutil.Process]:
     """Every living process of the target: its tree, group, session, marker, and ``strays``.
 
-    A pid that was reused since (another start time) counts for nothing, nor does its group.
+    A pid that was reused since (another start time) counts for nothing, nor does its group; a
+    stray older than the target is no orphan of it.
     """
     processes = {one.pid: one for one in psutil.process_iter(["ppid", "status", "create_time"])}
     leader = processes.get(target.pid)
     is_reused = leader is not None and abs(leader.info["create_time"] - target.created) > 1.0
     has_group = target.pid > 1 and not is_reused
-    wanted = {*strays} | ({target.pid} if has_group else set())
+    wanted = {target.pid} if has_group else set()
+    wanted |= {pid for pid in strays if pid in processes and _is_younger(processes[pid], target)}
     wanted |= {pid for pid in processes if _is_of(pid, target, has_group=has_group)}
     _add_descendants(wanted, {pid: one.info["ppid"] for pid, one in processes.items()})
     return [
@@ -120,6 +125,10 @@ def find_alive(target: Target, strays: Iterable[int] = ()) -> list[psutil.Proces
         for pid in sorted(wanted - {0, 1, os.getpid()})
         if pid in processes and processes[pid].info["status"] != psutil.STATUS_ZOMBIE
     ]
+
+
+def _is_younger(process: psutil.Process, target: Target) -> bool:
+    return bool(process.info["create_time"] >= target.created - START_RESOLUTION_S)
 
 
 def read_mark(pid: int) -> str | None:

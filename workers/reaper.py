@@ -1,15 +1,21 @@
-"""Ends sessions whose clock ran out, notices silent workspaces, rings when a pause is over.
+"""Acts on every clock that ran out: asks, ends, marks, notices silence, rings after a pause.
 
 It works from stored deadlines only: one that was dead for an hour catches up at its first look,
-and two of them act once, because the script reads the clock again.
+and two of them act once, because each script reads the clock again.
 """
+
+from dataclasses import dataclass
 
 import structlog
 from redis.exceptions import RedisError
 
-from app.core import capacity, doorbell, keys, sessions, workspaces
+from app.core import capacity, doorbell, keys, schedules, sessions, turns, workspaces
+from app.core.errors import ScheduleNotFound, StaleFence
 from app.core.platform import Platform
+from app.core.records import Session
+from app.core.workspaces import Workspace
 from workers import watchdog
+from workers.watchdog import Limit, Limits
 
 BATCH = 200
 HOLD_S = 10.0
@@ -47,6 +53,16 @@ def settle(platform: Platform, workspace_id: str, within_ms: int | None) -> None
     platform.clients.control.zrem(keys.DEADLINES_TAKEN, workspace_id)
 
 
+@dataclass(frozen=True)
+class Look:
+    """One look at one workspace, at one server time."""
+
+    platform: Platform
+    found: Workspace
+    now: int
+    limits: Limits
+
+
 def look(platform: Platform, workspace_id: str) -> int | None:
     """Act on what has run out in one workspace.
 
@@ -56,44 +72,106 @@ def look(platform: Platform, workspace_id: str) -> int | None:
     found = workspaces.read_many(platform, [workspace_id])[0]
     if found is None:
         return None
-    idle_ms, idle_setting = found.idle_ms(platform.settings.idle_timeout_s)
-    lease_ms = round(platform.settings.lease_ttl_s * 1000)
-    handover_ms = round(platform.settings.handover_s * 1000)
-    limits = watchdog.Limits(idle_ms, idle_setting, lease_ms, handover_ms)
-    now, times = platform.now_ms(), []
-    for session in sessions.live(platform, workspace_id):
-        verdict = watchdog.verdict(session, now, limits)
-        if verdict and sessions.reap(
-            platform, workspace_id, session, verdict.mechanism, verdict.limit_ms, verdict.setting
-        ):
-            log.warning(
-                "SESSION_ENDED",
-                workspace_id=workspace_id,
-                session_id=session.id,
-                mechanism=verdict.mechanism,
-                limit_s=verdict.limit_ms / 1000,
-                setting=verdict.setting,
-                elapsed_s=(now - session.claimed_at) / 1000,
-            )
-            continue
-        again = watchdog.look_again_at(session, limits)
-        times.append(max(again, now + 1) if again is not None else now + HOLD_S * 1000)
-    times += _capacity_times(platform, found, now)
-    times += _pauses(platform, found, now)
-    return int(min(times) - now) if times else None
+    this = Look(platform, found, platform.now_ms(), limits_of(platform, found))
+    live = sessions.live(platform, workspace_id)
+    times = [at for session in live if (at := _session(this, session)) is not None]
+    times += _capacity(this)
+    times += _pauses(this)
+    times += _preemption(this, live)
+    return max(1, int(min(times) - this.now)) if times else None
 
 
-def _capacity_times(platform: Platform, found: workspaces.Workspace, now: int) -> list[float]:
+def limits_of(platform: Platform, found: Workspace) -> Limits:
+    """The limits in force for a workspace's sessions; a schedule's own stand in the session."""
+    settings = platform.settings
+    stall_setting = "workspace.stall_after_s" if found.stored.get("stall_ms") else ""
+    return Limits(
+        idle=Limit(*found.idle_ms(settings.idle_timeout_s)),
+        stall=Limit(
+            found.limit_ms("stall_ms", settings.stall_after_s),
+            stall_setting or "TURNKEEPER_STALL_AFTER_S",
+        ),
+        lease=Limit(round(settings.lease_ttl_s * 1000), "TURNKEEPER_LEASE_TTL_S"),
+        handover=Limit(round(settings.handover_s * 1000), "TURNKEEPER_HANDOVER_S"),
+    )
+
+
+def _session(this: Look, session: Session) -> float | None:
+    """Act on one session's clocks; when to look at it again."""
+    platform, workspace_id = this.platform, this.found.id
+    verdict = watchdog.verdict(session, this.now, this.limits)
+    if verdict and sessions.reap(
+        platform, workspace_id, session, verdict.mechanism, verdict.limit_ms, verdict.setting
+    ):
+        log.warning(
+            "SESSION_ENDED",
+            workspace_id=workspace_id,
+            session_id=session.id,
+            mechanism=verdict.mechanism,
+            limit_s=verdict.limit_ms / 1000,
+            setting=verdict.setting,
+            elapsed_s=(this.now - session.claimed_at) / 1000,
+        )
+        return None
+    rung = watchdog.due_rung(session, this.now)
+    if rung is not None:
+        _climb(this, session, rung)
+    if watchdog.is_stalled(session, this.now, this.limits):
+        limit = watchdog.stall(session, this.limits)
+        sessions.mark_stalled(platform, workspace_id, session, limit.ms, limit.setting)
+    fresh = sessions.find(platform, workspace_id, session.id)
+    again = watchdog.look_again_at(fresh, this.limits) if fresh and not fresh.ended_at else None
+    return None if again is None else max(again, this.now + 1)
+
+
+def _climb(this: Look, session: Session, rung: watchdog.Rung) -> None:
+    """Ask for the next step before the ceiling."""
+    asked = sessions.Ask(
+        kind=rung.kind,
+        mechanism="ceiling",
+        reason=f"the session's ceiling of {session.ceiling_ms / 1000:g} s comes",
+        deadline_ms=rung.deadline_ms,
+        limit_ms=rung.at_ms - session.claimed_at,
+        setting=session.ceiling_setting,
+    )
+    _ask(this, session, asked)
+
+
+def _ask(this: Look, session: Session, asked: "sessions.Ask") -> None:
+    try:
+        sessions.ask(this.platform, this.found.id, session, asked)
+    except StaleFence:  # it ended between the look and the step
+        return
+    log.info(
+        "asked",
+        kind=asked.kind,
+        mechanism=asked.mechanism,
+        workspace_id=this.found.id,
+        session_id=session.id,
+        setting=asked.setting,
+        elapsed_s=(this.now - session.claimed_at) / 1000,
+    )
+
+
+def _capacity(this: Look) -> list[float]:
+    """Notice a late and an absent heartbeat; when the next of both would be."""
+    platform, found = this.platform, this.found
+    if not found.capacity:
+        if capacity.mark_offline(platform, found.id):
+            log.warning("WORKSPACE_OFFLINE", workspace_id=found.id, mechanism="heartbeat_ttl")
+        return []
+    late_at = int(found.capacity["at"]) + round(platform.settings.heartbeat_late_s * 1000)
+    if late_at > this.now:
+        return [late_at]
+    if capacity.mark_late(platform, found.id):
+        log.warning("WORKSPACE_DEGRADED", workspace_id=found.id, mechanism="heartbeat_late")
     left_ms = platform.clients.data.pttl(keys.of(found.id)["capacity"])
-    if left_ms > 0:
-        return [now + left_ms + 1]
-    if capacity.mark_offline(platform, found.id):
-        log.warning("WORKSPACE_OFFLINE", workspace_id=found.id, mechanism="heartbeat_ttl")
-    return []
+    return [this.now + max(left_ms, 0) + 1]
 
 
-def _pauses(platform: Platform, found: workspaces.Workspace, now: int) -> list[float]:
+def _pauses(this: Look) -> list[float]:
     """Ring for what may be claimed now; say when the next pause is over."""
+    platform, found = this.platform, this.found
     if not found.depth:
         return []
     first = platform.clients.data.zrange(keys.of(found.id)["delayed"], 0, 0, withscores=True)
@@ -101,4 +179,34 @@ def _pauses(platform: Platform, found: workspaces.Workspace, now: int) -> list[f
     ends.append(float(found.stored.get("hold_until", 0)))
     if found.has_room:
         doorbell.ring(platform, found.id)
-    return [at for at in ends if at > now]
+    return [at for at in ends if at > this.now]
+
+
+def _preemption(this: Look, live: list[Session]) -> list[float]:
+    """Have a session wrap up for a fire that has waited too long behind it."""
+    if not live or this.found.has_room or not this.found.waiting.get("cron"):
+        return []
+    waiting = turns.oldest(this.platform, this.found.id, "cron")
+    if waiting is None or waiting.schedule_id is None:
+        return []
+    try:
+        schedule = schedules.get(this.platform, this.found.id, waiting.schedule_id)
+    except ScheduleNotFound:
+        return []
+    after_ms, setting = schedules.preempt_after(schedule, waiting.nominal_at or this.now)
+    waited_ms = this.now - waiting.accepted_at
+    for session in live:
+        if watchdog.preempts(session, schedule.preempt, waited_ms, after_ms):
+            asked = sessions.Ask(
+                kind="checkpoint",
+                mechanism="preempt",
+                reason=f"a fire of {schedule.name} has waited {waited_ms / 1000:.0f} s",
+                within_s=this.platform.settings.checkpoint_grace_s,
+                limit_ms=after_ms,
+                setting=setting,
+                measured_ms=waited_ms,
+            )
+            _ask(this, session, asked)
+            break
+    due_at = waiting.accepted_at + after_ms
+    return [due_at] if after_ms and due_at > this.now else []

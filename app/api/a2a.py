@@ -278,15 +278,19 @@ def task(workspace_id: str, turn_id: str) -> dict[str, Any]:
         parts = [{"kind": "text", "text": text}]
         shown["artifacts"] = [{"artifactId": f"{turn.id}-result", "name": "result", "parts": parts}]
     if text or reason:
-        shown["status"]["message"] = {
-            "kind": "message",
-            "role": "agent",
-            "messageId": f"{turn.id}-answer",
-            "taskId": turn.id,
-            "contextId": shown["contextId"],
-            "parts": [{"kind": "text", "text": reason or text}],
-        }
+        shown["status"]["message"] = _answer_of(turn.id, shown["contextId"], str(reason or text))
     return shown
+
+
+def _answer_of(turn_id: str, context_id: str, text: str) -> dict[str, Any]:
+    return {
+        "kind": "message",
+        "role": "agent",
+        "messageId": f"{turn_id}-answer",
+        "taskId": turn_id,
+        "contextId": context_id,
+        "parts": [{"kind": "text", "text": text}],
+    }
 
 
 def _task_state(turn: Turn) -> str:

@@ -1,6 +1,7 @@
 """Every refusal as HTTP: one table of statuses, bodies as problem+json (RFC 9457)."""
 
 import json
+import re
 from typing import Any
 
 import structlog
@@ -52,6 +53,12 @@ RETRY_AFTER_S = {
 }
 
 
+# No memory; a full disk; a demoted or cut-off master; a slot on its way; a script that hangs.
+REFUSALS_OF_STORE = re.compile(
+    r"(?:^|-)(OOM|MISCONF|READONLY|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY) "
+)
+
+
 class NotJson(TurnkeeperError):
     """The body is not JSON."""
 
@@ -92,8 +99,11 @@ def meaning(error: RedisError) -> TurnkeeperError:
     if isinstance(error, RedisConnectionError | RedisTimeoutError):
         log.warning("redis is away", error=str(error))
         return errors.StoreUnavailable()
-    if isinstance(error, ResponseError) and str(error).startswith("OOM"):
-        return errors.StoreFull()
+    # Searched for, not only at the start: 6.2 wraps what a command inside a script was told.
+    found = REFUSALS_OF_STORE.search(str(error)) if isinstance(error, ResponseError) else None
+    if found:
+        log.error("redis refuses writes", error=str(error))
+        return errors.StoreFull() if found[1] == "OOM" else errors.StoreUnavailable()
     log.error("redis refused a command", exc_info=error)
     return TurnkeeperError("the store refused a command; see the log")
 

@@ -77,10 +77,10 @@ class Listener:
             self._is_broken = True
 
     def _run(self) -> None:
-        pool = self._platform.clients.reader.connection_pool
         while not self._stopping.is_set():
-            connection = None
+            pool = connection = None
             try:
+                pool = _pool(self._platform.clients.reader)
                 connection = pool.get_connection()
                 self._subscribe(connection)
                 self._renewed()
@@ -91,7 +91,7 @@ class Listener:
             finally:
                 with self._lock:
                     self._connection = None
-                if connection is not None:
+                if pool is not None and connection is not None:
                     connection.disconnect()
                     pool.release(connection)
 
@@ -121,3 +121,10 @@ class Listener:
     def _take(self, reply: Any) -> None:
         if isinstance(reply, list) and len(reply) == 3 and reply[0] in ("subscribe", "message"):
             self._hear(reply[0], str(reply[1]), str(reply[2]))
+
+
+def _pool(client: Any) -> Any:
+    """Where connections come from; in a Cluster any node hears what is published on any other."""
+    if hasattr(client, "connection_pool"):
+        return client.connection_pool
+    return client.get_default_node().redis_connection.connection_pool

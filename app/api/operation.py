@@ -23,6 +23,7 @@ from app.core.platform import Platform
 from app.core.tokens import COOKIE, Token, find
 
 PUBLIC = "public"
+Model = type[BaseModel] | None
 
 spec = SpecTree(
     "flask",
@@ -89,12 +90,12 @@ def operation(
     scope: str,
     *,
     tag: str,
-    query: type[BaseModel] | None = None,
-    body: type[BaseModel] | None = None,
-    reply: type[BaseModel] | None = None,
+    query: Model = None,
+    body: Model = None,
+    reply: Model = None,
     status: int = 200,
     is_anywhere: bool = False,
-    raw_body: type[BaseModel] | None = None,
+    raw_body: Model = None,
     more: Mapping[int, type[BaseModel]] | None = None,
     refusals: tuple[int, ...] = (),
     media_type: str = "application/json",
@@ -112,38 +113,53 @@ def operation(
     """
 
     def decorate(view: Callable[..., Any]) -> View:
-        @wraps(view)
-        def call(**path: Any) -> Any:
-            if query is not None:
-                path["query"] = validated(query, request.args.to_dict(), "query")
-            if body is not None:
-                path["body"] = validated(body, bodies.read(request.get_data() or b"{}"), "body")
-            return view(**path)
-
         replies = {status: reply, **(more or {})}
-        has_path = any(name.endswith("_id") for name in inspect.signature(view).parameters)
-        problems = set(refusals) | (set() if scope == PUBLIC else {401, 403, 503})
-        problems |= ({422} if query else set()) | ({404} if has_path else set())
-        problems |= {400, 413, 422} if body or raw_body else set()
-        answers = {f"HTTP_{code}": model for code, model in replies.items()}
-        problems -= set(replies)
-        answers |= {f"HTTP_{code}": Problem for code in sorted(problems)}
-        documented = spec.validate(
-            query=query,
-            json=body or raw_body,
-            resp=Documented(**answers),
-            tags=[tag],
-            security={} if scope == PUBLIC else {"bearer": [scope]},
-            operation_id=view.__name__,
-        )(view)
-        checked = cast(View, call)
-        # Only its documentation: called through, it would read every answer, a stream for ever.
-        checked.__wrapped__ = documented
+        problems = _problems(view, scope, query, body or raw_body) | set(refusals)
+        checked = cast(View, _checking(view, query, body))
         checked.scope, checked.is_anywhere, checked.media_type = scope, is_anywhere, media_type
-        checked.replies, checked.problems = replies, frozenset(problems)
+        checked.replies, checked.problems = replies, frozenset(problems - set(replies))
+        # Only its documentation: called through, it would read every answer, a stream for ever.
+        checked.__wrapped__ = _documented(view, checked, tag, query, body or raw_body)
         return checked
 
     return decorate
+
+
+def _checking(view: Callable[..., Any], query: Model, body: Model) -> Callable[..., Any]:
+    @wraps(view)
+    def call(**path: Any) -> Any:
+        if query is not None:
+            path["query"] = validated(query, request.args.to_dict(), "query")
+        if body is not None:
+            path["body"] = validated(body, bodies.read(request.get_data() or b"{}"), "body")
+        return view(**path)
+
+    return call
+
+
+def _problems(view: Callable[..., Any], scope: str, query: Model, body: Model) -> set[int]:
+    """The statuses of problems that follow from what a route takes."""
+    names_a_thing = any(name.endswith("_id") for name in inspect.signature(view).parameters)
+    found = set() if scope == PUBLIC else {401, 403, 503}
+    found |= {404} if names_a_thing else set()
+    found |= {422} if query else set()
+    return found | ({400, 413, 422} if body else set())
+
+
+def _documented(
+    view: Callable[..., Any], declared: View, tag: str, query: Model, body: Model
+) -> Callable[..., Any]:
+    answers = {f"HTTP_{code}": model for code, model in declared.replies.items()}
+    answers |= {f"HTTP_{code}": Problem for code in sorted(declared.problems)}
+    documented: Callable[..., Any] = spec.validate(
+        query=query,
+        json=body,
+        resp=Documented(**answers),
+        tags=[tag],
+        security={} if declared.scope == PUBLIC else {"bearer": [declared.scope]},
+        operation_id=view.__name__,
+    )(view)
+    return documented
 
 
 def answer(content: Mapping[str, Any], status: int = 200, **headers: str) -> Response:

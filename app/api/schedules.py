@@ -14,7 +14,14 @@ from app.core.errors import InvalidInput
 blueprint = Blueprint("schedules", __name__)
 TAG = "schedules"
 BASE = "/workspaces/<workspace_id>/schedules"
-NULLABLE = {"catchup_window_s", "ttl_s", "ceiling_s"}
+NULLABLE = {
+    "catchup_window_s",
+    "ttl_s",
+    "ceiling_s",
+    "idle_timeout_s",
+    "stall_after_s",
+    "preempt_after_s",
+}
 
 
 def _row(workspace_id: str, schedule_id: str) -> dict[str, Any]:

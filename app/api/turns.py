@@ -85,12 +85,15 @@ def checkpoint_session(workspace_id: str, session_id: str, body: models.Reason) 
     """Ask a session to save and exit; asked once, and only this session."""
     workspaces.require(platform(), workspace_id)
     found = sessions.get(platform(), workspace_id, session_id)
-    grace_s = platform().settings.checkpoint_grace_s
+    asked = sessions.Ask(
+        kind="checkpoint",
+        mechanism="operator",
+        reason=body.reason,
+        within_s=platform().settings.checkpoint_grace_s,
+    )
     if found.ended_at is None:
         with suppress(StaleFence):  # it ended meanwhile: the answer shows that
-            sessions.ask(
-                platform(), workspace_id, found, "checkpoint", grace_s, "operator", body.reason
-            )
+            sessions.ask(platform(), workspace_id, found, asked)
     return _shown(workspace_id, session_id)
 
 

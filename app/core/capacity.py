@@ -59,7 +59,7 @@ def heartbeat(platform: Platform, workspace_id: str, beat: Beat) -> BeatAnswer:
         error_rate=beat.error_rate,
         runtime_state={"": "well", None: ""}.get(beat.runtime_state, beat.runtime_state),
         idle_timeout="" if idle is UNSET else "null" if idle is None else idle,
-        current_task=beat.current_task,
+        current_task=None if beat.current_task is None else json.dumps(beat.current_task),
     )
     outcome, status, depth, runnable, look = reply[:5]
     if look:
@@ -67,6 +67,11 @@ def heartbeat(platform: Platform, workspace_id: str, beat: Beat) -> BeatAnswer:
     if runnable and depth:
         doorbell.ring(platform, workspace_id)
     return BeatAnswer(outcome == "ok", status, depth, [json.loads(item) for item in reply[5:]])
+
+
+def mark_late(platform: Platform, workspace_id: str) -> bool:
+    """Mark the workspace degraded if its last heartbeat is too old. Returns whether it was."""
+    return bool(platform.run("late", workspace_id)[0] == "late")
 
 
 def mark_offline(platform: Platform, workspace_id: str) -> bool:

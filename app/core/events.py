@@ -31,6 +31,7 @@ NAMES: Mapping[str, str] = {
     "TURN_KEEPALIVE": "a tool still runs",
     "TURN_STALLED": "no progress for stall_after_s while heartbeats go on",
     "SESSION_CHECKPOINT_REQUESTED": "the session was asked to save and exit",
+    "SESSION_CANCEL_REQUESTED": "the session was asked to stop at once",
     "SESSION_CHECKPOINTED": "the session left a note",
     "SESSION_ENDED": "the session ended and its slot is free; the mechanism says what ended it",
     "TURN_RETURNED": "the session was lost; the turn is back in its lane",

@@ -60,6 +60,10 @@ class Session(_Record):
     progress_at: int
     lease_until: int
     ceiling_ms: int
+    ceiling_setting: str = "TURNKEEPER_CEILING_S"
+    idle_ms: int | None = None
+    stall_ms: int | None = None
+    unwanted: bool = False
     schedule_id: str | None = None
     nominal_at: int | None = None
     ceiling_at: int | None = None

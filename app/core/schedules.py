@@ -40,6 +40,10 @@ class Schedule:
     window_s: float = 0
     ttl_s: float | None = None
     ceiling_s: float | None = None
+    idle_timeout_s: float | None = None
+    stall_after_s: float | None = None
+    preempt: str = "cron"
+    preempt_after_s: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Schedule":
@@ -197,6 +201,15 @@ def fire_args(
         "max_wait_ms": round(max_wait_s * 1000),
         "expires_in_ms": round(1000 * (window_s if schedule.ttl_s is None else schedule.ttl_s)),
     }
+
+
+def preempt_after(schedule: Schedule, nominal_ms: int) -> tuple[int, str]:
+    """How long a fire waits, in ms, before the session in its way must wrap up, and whose
+    setting that is: the schedule's own, else one cadence; 0: never."""
+    if schedule.preempt_after_s is not None:
+        return round(schedule.preempt_after_s * 1000), "schedule.preempt_after_s"
+    parsed = cron.parse(schedule.cron_expr, schedule.timezone)
+    return round(cron.cadence_s(parsed, nominal_ms) * 1000), "schedule.cron_expr"
 
 
 def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:

@@ -225,28 +225,68 @@ def _after_return(platform: Platform, workspace_id: str, reply: list[Any]) -> No
         doorbell.ring(platform, workspace_id)
 
 
-def ask(
-    platform: Platform,
-    workspace_id: str,
-    session: Session,
-    kind: str,
-    within_s: float,
-    mechanism: str,
-    reason: str,
-) -> int:
-    """Ask a session to ``checkpoint`` or ``cancel``. Returns the deadline (ms); asked once."""
+@dataclass(frozen=True)
+class Ask:
+    """What a session is asked (``checkpoint`` or ``cancel``), by whom, why, and until when.
+
+    ``deadline_ms`` is absolute server time; without it ``within_s`` counts from now. ``limit_ms``,
+    ``setting`` and ``measured_ms`` say which limit acts.
+    """
+
+    kind: str
+    mechanism: str
+    reason: str
+    within_s: float = 0
+    deadline_ms: int | None = None
+    limit_ms: int | None = None
+    setting: str = ""
+    measured_ms: int | None = None
+
+
+def ask(platform: Platform, workspace_id: str, session: Session, asked: Ask) -> int:
+    """Ask one session, once; never another. Returns the deadline (ms).
+
+    Raises:
+        StaleFence: the session has ended.
+    """
     reply = platform.run(
         "ask",
         workspace_id,
         session_id=session.id,
         fence=session.fence,
-        kind=kind,
-        within_ms=round(within_s * 1000),
-        mechanism=mechanism,
-        reason=reason,
+        kind=asked.kind,
+        within_ms=round(asked.within_s * 1000),
+        deadline_ms=asked.deadline_ms,
+        mechanism=asked.mechanism,
+        reason=asked.reason,
+        limit_ms=asked.limit_ms,
+        setting=asked.setting,
+        measured_ms=asked.measured_ms,
     )
-    doorbell.watch(platform, workspace_id, within_s)
-    return int(reply[1])
+    if asked.deadline_ms is None:
+        doorbell.watch(platform, workspace_id, asked.within_s)
+    return int(float(reply[1]))
+
+
+def mark_stalled(
+    platform: Platform, workspace_id: str, session: Session, limit_ms: int, setting: str
+) -> bool:
+    """Mark a session without progress; it is not ended. Returns whether that was news."""
+    reply = platform.run(
+        "stall",
+        workspace_id,
+        session_id=session.id,
+        fence=session.fence,
+        limit_ms=limit_ms,
+        setting=setting,
+    )
+    return bool(reply[0] == "stalled")
+
+
+def find(platform: Platform, workspace_id: str, session_id: str) -> Session | None:
+    """One session, or None."""
+    text = platform.clients.data.hget(keys.of(workspace_id)["sessions"], session_id)
+    return Session.parse(text) if text else None
 
 
 def get(platform: Platform, workspace_id: str, session_id: str) -> Session:
@@ -255,10 +295,10 @@ def get(platform: Platform, workspace_id: str, session_id: str) -> Session:
     Raises:
         SessionNotFound: also when its retention has passed.
     """
-    text = platform.clients.data.hget(keys.of(workspace_id)["sessions"], session_id)
-    if text is None:
+    found = find(platform, workspace_id, session_id)
+    if found is None:
         raise SessionNotFound(session_id=session_id)
-    return Session.parse(text)
+    return found
 
 
 def bound(platform: Platform, workspace_id: str, session_id: str) -> Mapping[str, Any] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.core import doorbell, ids, keys
+from app.core import doorbell, ids, keys, sessions
 from app.core.errors import IllegalTransition, InvalidInput, TurnNotFound
 from app.core.platform import Platform
 from app.core.records import Session, Turn
@@ -159,17 +159,8 @@ def cancel(platform: Platform, workspace_id: str, turn_id: str, reason: str) -> 
     if reply[0] == "ended":
         return str(reply[1])
     grace_s = platform.settings.cancel_grace_s
-    platform.run(
-        "ask",
-        workspace_id,
-        session_id=reply[1],
-        fence=reply[2],
-        kind="cancel",
-        within_ms=round(grace_s * 1000),
-        mechanism="cancel",
-        reason=reason,
-    )
-    doorbell.watch(platform, workspace_id, grace_s)
+    asked = sessions.Ask(kind="cancel", mechanism="cancel", reason=reason, within_s=grace_s)
+    sessions.ask(platform, workspace_id, sessions.get(platform, workspace_id, reply[1]), asked)
     return "canceling"
 
 
@@ -187,6 +178,15 @@ def replay(platform: Platform, workspace_id: str, turn_id: str) -> Accepted:
         body=body, origin=turn.origin, lane=turn.lane, context_id=turn.context_id, replay_of=turn.id
     )
     return submit(platform, workspace_id, request)
+
+
+def oldest(platform: Platform, workspace_id: str, lane: str) -> Turn | None:
+    """The turn of a lane that has waited longest without ever having been claimed."""
+    own, data = keys.of(workspace_id), platform.clients.data
+    last = data.hget(own["lanes"], f"last:{lane}")
+    found = data.xrange(own[f"lane_{lane}"], f"({last}" if last else "-", "+", count=1)
+    text = data.hget(own["turns"], found[0][1]["turn"]) if found else None
+    return Turn.parse(text) if text else None
 
 
 def session_of(platform: Platform, workspace_id: str, turn: Turn) -> Session | None:

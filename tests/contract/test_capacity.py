@@ -279,3 +279,21 @@ def test_heartbeat_with_room_rings_for_what_waits(kernel: Kernel) -> None:
     assert kernel.platform.clients.control.zcard(keys.READY) == 0
     kernel.beat(seq=3, instance="i", sessions=[])
     assert kernel.platform.clients.control.zcard(keys.READY) == 1
+
+
+def test_late_degrades_a_workspace_once_and_its_next_heartbeat_brings_it_back(
+    kernel: Kernel, pass_ms: Pass
+) -> None:
+    def late() -> str:
+        return str(kernel.run("late", heartbeat_late_ms=PAUSE_MS)[0])
+
+    kernel.beat(seq=2, instance="i", sessions=[])
+    assert late() == "beating"
+    pass_ms(PAUSE_MS + 1)
+    assert [late(), late()] == ["late", "was"]
+    (told,) = kernel.events("WORKSPACE_DEGRADED")
+    assert told["mechanism"] == "heartbeat_late"
+    assert told["payload"]["limit_ms"] == PAUSE_MS <= told["payload"]["measured_ms"]
+    assert kernel.beat(seq=3, instance="i", sessions=[]).status == "online"
+    kernel.data.delete(kernel.keys["capacity"])
+    assert late() == "silent", "offline is another limit's word"

@@ -110,12 +110,34 @@ def test_reap_of_a_lease_holds_the_workspace_back_for_the_pause(
     kernel: Kernel, pass_ms: Pass
 ) -> None:
     session = live(kernel)
+    kernel.platform.run("deliver", kernel.id, session_id=session.id, fence=session.fence, remote="")
     kernel.submit()
     assert kernel.reap(session, "lease")
+    assert kernel.turn(session.turn_id).losses == 1
     assert kernel.refused() == "backing_off"
     assert kernel.zombies() == [], "it never started"
     pass_ms(PAUSE_MS + 1)
     assert kernel.claimed().turn.id == session.turn_id
+
+
+@pytest.mark.parametrize("mechanism", ["lease", "handover"])
+def test_reap_of_a_session_that_nobody_took_uses_no_attempt_up(
+    mechanism: str, kernel: Kernel
+) -> None:
+    session = live(kernel)
+    kernel.submit()
+    assert kernel.reap(session, mechanism)
+    assert kernel.turn(session.turn_id).losses == 0
+    assert kernel.claimed().turn.id == session.turn_id, "at once, and in its place"
+
+
+def test_reap_by_handover_spares_a_session_that_was_bound(kernel: Kernel) -> None:
+    session = live(kernel)
+    kernel.platform.run(
+        "bind", kernel.id, session_id=session.id, fence=session.fence,
+        bound='{"prompt":"x"}', inbox=True, facts='{"digest":"d"}',
+    )  # fmt: skip
+    assert not kernel.reap(session, "handover")
 
 
 def test_reap_frees_the_slot_and_rings(kernel: Kernel) -> None:
@@ -133,3 +155,27 @@ def test_reap_of_a_session_the_operator_ends_before_its_start_is_final(kernel: K
     assert kernel.turn(session.turn_id).state == "force_idled"
     assert kernel.zombies() == []
     invariants.check_empty(kernel)
+
+
+def test_stall_is_told_once_until_the_work_advances_again(kernel: Kernel, pass_ms: Pass) -> None:
+    def stall(fence: int, limit_ms: int = 20) -> str:
+        facts = {"limit_ms": limit_ms, "setting": "a_setting"}
+        return str(kernel.run("stall", session_id=session.id, fence=fence, **facts)[0])
+
+    session = live(kernel)
+    pass_ms(21)
+    assert stall(session.fence) == "moving", "it has not begun"
+    kernel.start(session)
+    assert stall(session.fence, 5000) == "moving"
+    pass_ms(21)
+    kernel.progress(session, "keepalive")
+    assert stall(session.fence - 1) == "moving", "of another fence"
+    assert [stall(session.fence), stall(session.fence)] == ["stalled", "moving"]
+    (told,) = kernel.events("TURN_STALLED")
+    assert (told["mechanism"], told["payload"]["limit_ms"]) == ("stall", 20)
+    assert told["payload"]["measured_ms"] >= 20
+    assert kernel.turn(session.turn_id).state == "running", "not ended"
+    kernel.progress(session)
+    assert kernel.session(session.id).stalled_at is None
+    kernel.finish(session)
+    assert stall(session.fence) == "moving"

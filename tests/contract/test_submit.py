@@ -110,7 +110,7 @@ def test_cancel_of_a_running_turn_asks_its_session_and_of_an_ended_one_tells_its
     session = kernel.claimed().session
     assert kernel.cancel(turn_id) == "canceling"
     assert kernel.cancel(turn_id) == "canceling", "asked once, kept"
-    assert len(kernel.events("TASK_UPDATED")) == 1
+    assert len(kernel.events("SESSION_CANCEL_REQUESTED")) == 1
     assert [order["type"] for order in kernel.start(session)] == ["cancel"]
     assert kernel.finish(session) == "completed", "the agent may still be quicker"
     assert kernel.cancel(turn_id) == "completed"

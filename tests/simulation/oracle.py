@@ -1,10 +1,13 @@
 """What must come of a step, worked out from what stands in the store and nothing of the scripts."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from app.core.states import LANES, TRANSITIONS
 from tests.support.invariants import Stored
+
+LEASE_MS, IDLE_MS = 60_000, 900_000
 
 
 def slots(stored: Stored, beat: Mapping[str, str]) -> int:
@@ -41,6 +44,36 @@ def first_of(left: list[dict[str, Any]], now: int) -> dict[str, Any]:
     heads = [min(lane, key=lambda turn: turn["seq"]) for lane in lanes if lane]
     overdue = [turn for turn in heads if now - turn["accepted_at"] > turn["max_wait_ms"]]
     return min(overdue, key=lambda turn: turn["accepted_at"]) if overdue else heads[0]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What can end a session: it runs out ``limit_ms`` after ``since``."""
+
+    mechanism: str
+    limit_ms: int
+    since: int
+
+    @property
+    def ends_at(self) -> int:
+        return self.since + self.limit_ms
+
+
+def clocks(session: Mapping[str, Any]) -> list[Clock]:
+    """The clocks of a stored session, the hardest first; the reaper's own are tested elsewhere."""
+    found = []
+    if "ceiling_at" in session:
+        found.append(Clock("ceiling", session["ceiling_ms"], session["claimed_at"]))
+    if "cancel_asked_at" in session:
+        grace_ms = session["cancel_by"] - session["cancel_asked_at"]
+        found.append(Clock("cancel", grace_ms, session["cancel_asked_at"]))
+    if "started_at" not in session:
+        found.append(Clock("lease", LEASE_MS, session["claimed_at"]))
+    elif session.get("missed", 0) >= 2:
+        found.append(Clock("lost", 0, session["seen_at"]))
+    else:
+        found.append(Clock("idle_timeout", IDLE_MS, session["seen_at"]))
+    return found
 
 
 def waiting(stored: Stored) -> list[dict[str, Any]]:

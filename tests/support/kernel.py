@@ -145,7 +145,7 @@ class Kernel:
 
     def ask(self, session: Session, kind: str, mechanism: str, within_s: float = 5) -> int:
         here = (self.platform, self.id, session)
-        return sessions.ask(*here, kind, within_s, mechanism, "as told")
+        return sessions.ask(*here, sessions.Ask(kind, mechanism, "as told", within_s))
 
     def cancel(self, turn_id: str) -> str:
         return turns.cancel(self.platform, self.id, turn_id, "as told")

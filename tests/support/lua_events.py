@@ -18,11 +18,11 @@ SOURCES = ("app", "workers", "scheduler")
 
 FUNCTION = re.compile(r"^local function (\w+)\(([^)]*)\)\n(.*?)^end$", re.MULTILINE | re.DOTALL)
 EVENT_NAME = re.compile(r"'([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)'")
-MAPPED = re.compile(r"A\.mechanism == '(\w+)' and '(\w+)' or A\.mechanism")
+MAPPED = re.compile(r"A\.mechanism == '(\w+)' and '(\w+)' or (?=A\.mechanism)")
 WORD = re.compile(r"(?<![=~]= )'([a-z_]+)'")
 OF_THE_TURN = "that of the turn's end"
 # Functions of the core that hand their parameter ``mechanism`` to a script, with its position.
-CALLERS = {"release": ("release", 4), "ask": ("ask", 5), "_put": ("workspace_put", 4)}
+CALLERS = {"release": ("release", 4), "Ask": ("ask", 1), "_put": ("workspace_put", 4)}
 
 
 @dataclass
@@ -115,7 +115,10 @@ def _fields(source: str, payload: str) -> list[str]:
 
 def _mechanisms(path: Path, source: str, expression: str) -> list[str]:
     assigned = re.search(rf"^ *local {re.escape(expression)} = (.*)$", source, re.MULTILINE)
-    expression = assigned[1] if assigned else expression
+    if assigned:
+        found = _mechanisms(path, source, assigned[1])
+        ends = re.search(r"^local ends = \{(.*)\}$", source, re.MULTILINE)
+        return [word for word in found if not (ends and f"{word} =" in ends[1])]
     if expression == "turn.mechanism":
         return [OF_THE_TURN]
     named = WORD.findall(expression)
@@ -124,8 +127,6 @@ def _mechanisms(path: Path, source: str, expression: str) -> list[str]:
         handed = header[1].split(" | ") if header else _python_mechanisms(path.stem)
         for was, becomes in MAPPED.findall(expression):
             handed = [becomes if word == was else word for word in handed]
-        if assigned and (ends := re.search(r"^local ends = \{(.*)\}$", source, re.MULTILINE)):
-            handed = [word for word in handed if f"{word} =" not in ends[1]]
         named += handed
     return named
 

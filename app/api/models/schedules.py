@@ -6,6 +6,9 @@ from pydantic import BaseModel, Field
 
 from app.api.models.base import Span, Strict
 
+# Whose session wraps up for a late fire: another cron session's, any session's, nobody's.
+Preempt = Literal["cron", "any", "off"]
+
 
 class ScheduleFields(Strict):
     """What a schedule may carry."""
@@ -19,6 +22,10 @@ class ScheduleFields(Strict):
     window_s: Annotated[float, Field(ge=0, le=86_400)] = 0
     ttl_s: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
     ceiling_s: Span | None = None
+    idle_timeout_s: Span | None = None
+    stall_after_s: Span | None = None
+    preempt: Preempt = "cron"
+    preempt_after_s: Span | None = Field(None, description="Null: one cadence. 0: never.")
 
 
 class ScheduleChange(Strict):
@@ -33,6 +40,10 @@ class ScheduleChange(Strict):
     window_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
     ttl_s: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
     ceiling_s: Span | None = None
+    idle_timeout_s: Span | None = None
+    stall_after_s: Span | None = None
+    preempt: Preempt | None = None
+    preempt_after_s: Span | None = None
 
 
 class Schedule(BaseModel):
@@ -59,6 +70,10 @@ class Schedule(BaseModel):
     window_s: float
     ttl_s: float | None
     ceiling_s: float | None
+    idle_timeout_s: float | None
+    stall_after_s: float | None
+    preempt: Preempt
+    preempt_after_s: float | None
 
 
 class Schedules(BaseModel):

@@ -1,7 +1,7 @@
 -- Asks a live session to checkpoint or to cancel by an absolute deadline; asked once, kept.
 -- With mechanism cancel the caller no longer wants the turn: however the session ends, it does not
--- return to its lane.
--- @args kind within_ms mechanism reason
+-- return to its lane. deadline_ms names the deadline, or within_ms counts from now.
+-- @args kind within_ms deadline_ms mechanism reason limit_ms setting measured_ms
 -- @returns {"asked" | "replayed", deadline ms}
 -- @returns refused: session_not_found, stale_fence
 -- @include held directives
@@ -13,17 +13,14 @@ if A.kind == 'cancel' and A.mechanism == 'cancel' and not session.unwanted then
   keep(session)
 end
 if session[asked] then return {'replayed', session[by]} end
-session[asked], session[by], session[A.kind .. '_reason'] = NOW, NOW + tonumber(A.within_ms), A.reason
+session[asked], session[A.kind .. '_reason'] = NOW, A.reason
+session[by] = number(A.deadline_ms) or NOW + tonumber(A.within_ms)
 local turn = read(K.turns, session.turn_id)
 if A.kind == 'checkpoint' and move(turn, 'checkpointing') then session.state = 'checkpointing' end
 keep(session)
-if A.kind == 'checkpoint' then
-  emit('SESSION_CHECKPOINT_REQUESTED', turn, session, {
-    deadline_at = session[by], reason = A.reason, elapsed_ms = NOW - session.claimed_at,
-  }, A.mechanism)
-else
-  emit('TASK_UPDATED', turn, session, {
-    asked = 'cancel', deadline_at = session[by], reason = A.reason,
-  }, A.mechanism)
-end
+emit(A.kind == 'checkpoint' and 'SESSION_CHECKPOINT_REQUESTED' or 'SESSION_CANCEL_REQUESTED', turn, session, {
+  deadline_at = session[by], reason = A.reason, limit_ms = number(A.limit_ms),
+  setting = A.setting ~= '' and A.setting or nil,
+  measured_ms = number(A.measured_ms) or NOW - session.claimed_at,
+}, A.mechanism)
 return {'asked', session[by]}

@@ -2,12 +2,12 @@
 -- Fields left out change nothing; one older than the last of the same instance is ignored.
 -- @keys capacity
 -- @args seq instance active_tasks max_concurrent sessions error_rate runtime_state idle_timeout
--- @args current_task heartbeat_ttl_ms
+-- @args current_task heartbeat_ttl_ms heartbeat_interval_ms
 -- @returns {"ok" | "stale", status, waiting count, runnable 0|1, look 0|1, directive…}: with look=1
 -- @returns   the reaper must be told: the workspace came back, or a session of it is lost
 -- @returns refused: workspace_not_found, workspace_removed
 -- @include reconcile status
-local ws = redis.call('HMGET', K.workspace, 'status', 'paused_at', 'error_rate', 'wedged')
+local ws = redis.call('HMGET', K.workspace, 'status', 'paused_at', 'error_rate', 'wedged', 'is_late')
 if not ws[1] then return refuse('workspace_not_found') end
 if ws[1] == 'removed' then return refuse('workspace_removed') end
 local last = redis.call('HMGET', K.capacity, 'seq', 'instance')
@@ -33,11 +33,11 @@ if A.idle_timeout == 'null' then
 elseif A.idle_timeout ~= '' then
   redis.call('HSET', K.workspace, 'beat_idle_ms', math.floor(tonumber(A.idle_timeout) * 1000))
 end
-if A.current_task ~= '' then redis.call('HSET', K.workspace, 'current_task', A.current_task) end
+if A.current_task ~= '' then redis.call('HSET', K.workspace, 'current_task', cjson.decode(A.current_task)) end
 if A.error_rate ~= '' then redis.call('HSET', K.workspace, 'error_rate', A.error_rate) end
 if A.runtime_state ~= '' then redis.call('HSET', K.workspace, 'wedged', A.runtime_state == 'wedged' and 1 or 0) end
 redis.call('HSET', K.workspace, 'beat_at', NOW)
-local status = judge(ws[1], number(A.error_rate) or number(ws[3]) or 0,
+local status = judge(ws[5] and 'offline' or ws[1], number(A.error_rate) or number(ws[3]) or 0,
   A.runtime_state == '' and ws[4] == '1' or A.runtime_state == 'wedged')
 local look = (ws[1] == 'offline' or lost or A.idle_timeout ~= '') and 1 or 0
 redis.call('PUBLISH', K.wake, cjson.encode({event = 'WORKSPACE_HEARTBEAT', at = NOW, payload = {

@@ -1,6 +1,6 @@
 -- The platform ends a session whose clock ran out, or that an operator ended. The clock is read
 -- again here, so two reapers act once and a session that moved in the meantime lives on.
--- mechanism: ceiling | idle_timeout | lease | lost | cancel | operator
+-- mechanism: ceiling | idle_timeout | handover | lease | lost | cancel | operator
 -- @args session_id fence mechanism limit_ms setting reason
 -- @returns {"ended", turn state, wake at ms, runnable 0|1} | {"alive"}
 -- @include giveback
@@ -10,6 +10,7 @@ local turn, limit = read(K.turns, session.turn_id), number(A.limit_ms) or 0
 local over = {
   ceiling = session.ceiling_at and NOW - session.claimed_at,
   idle_timeout = session.started_at and NOW - session.seen_at,
+  handover = session.state == 'claimed' and not session.digest and NOW - session.claimed_at,
   lease = not session.started_at and NOW - session.claimed_at,
   cancel = session.cancel_asked_at and NOW - session.cancel_asked_at,
   lost = (session.missed or 0) >= 2 and limit,
@@ -24,10 +25,13 @@ if ends[A.mechanism] then
   moved = move(turn, ends[A.mechanism], A.mechanism)
   if moved then cron_event(turn, session) end
 else
-  local mechanism = A.mechanism == 'lease' and 'delivery_failed' or A.mechanism
-  moved = give_back(turn, session, mechanism, true, A.mechanism == 'lease')
+  -- Nobody took it: no attempt is used up. Only a runtime that was handed it and never started
+  -- counts, and holds the workspace's next claim back.
+  local taken = (session.delivered_at or session.started_at) ~= nil
+  local mechanism = A.mechanism == 'handover' and 'delivery_failed' or A.mechanism == 'lease' and 'delivery_failed' or A.mechanism
+  moved = give_back(turn, session, mechanism, taken, taken and not session.started_at)
 end
 if not moved then return {'alive'} end
 if session.started_at then redis.call('ZADD', K.zombies, NOW, session.id) end
-close(session, turn, A.mechanism == 'lease' and 'delivery_failed' or A.mechanism, facts)
+close(session, turn, A.mechanism == 'handover' and 'delivery_failed' or A.mechanism == 'lease' and 'delivery_failed' or A.mechanism, facts)
 return {'ended', turn.state, turn.state == 'queued' and turn.not_before or 0, runnable()}

@@ -6,16 +6,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.records import Session
-from workers.watchdog import Limits, clocks, look_again_at, verdict
+from workers.watchdog import (
+    Limit,
+    Limits,
+    clocks,
+    due_rung,
+    is_stalled,
+    look_again_at,
+    preempts,
+    rungs,
+    verdict,
+)
 
 T0 = 1_700_000_000_000
 LIMITS = Limits(
-    idle_ms=900_000, idle_setting="TURNKEEPER_IDLE_TIMEOUT_S", lease_ms=60_000, handover_ms=10_000
+    idle=Limit(900_000, "TURNKEEPER_IDLE_TIMEOUT_S"),
+    stall=Limit(600_000, "TURNKEEPER_STALL_AFTER_S"),
+    lease=Limit(60_000, "TURNKEEPER_LEASE_TTL_S"),
+    handover=Limit(10_000, "TURNKEEPER_HANDOVER_S"),
 )
 CLAIMED = Session(
     id="ses", turn_id="trn", fence=1, state="claimed", attempt=1, lane="chat", origin="chat",
     claimed_at=T0, seen_at=T0, progress_at=T0, lease_until=T0 + 60_000, ceiling_ms=1_800_000,
-    ceiling_at=T0 + 1_800_000,
+    ceiling_at=T0 + 1_800_000, checkpoint_at=T0 + 1_740_000, cancel_at=T0 + 1_790_000,
 )  # fmt: skip
 LAID_OUT = replace(CLAIMED, digest="d")
 RUNNING = replace(LAID_OUT, state="running", started_at=T0 + 1)
@@ -36,15 +49,19 @@ def sessions(draw: st.DrawFn) -> Session:
         started_at=draw(maybe_at),
         ceiling_ms=ceiling,
         ceiling_at=T0 + ceiling if ceiling else None,
+        checkpoint_at=T0 + ceiling // 2 if ceiling else None,
+        cancel_at=T0 + ceiling - ceiling // 10 if ceiling else None,
+        unwanted=draw(st.booleans()),
+        checkpoint_asked_at=draw(maybe_at),
+        stalled_at=draw(maybe_at),
         missed=draw(st.none() | st.integers(0, 5)),
         cancel_asked_at=asked,
         cancel_by=None if asked is None else asked + draw(spans),
     )
 
 
-limits = st.builds(
-    Limits, idle_ms=spans, idle_setting=st.just("x"), lease_ms=spans, handover_ms=spans
-)
+limit = st.builds(Limit, spans, st.just("x"))
+limits = st.builds(Limits, idle=limit, stall=limit, lease=limit, handover=limit)
 
 
 @given(sessions(), limits, spans)
@@ -52,7 +69,12 @@ def test_the_look_comes_exactly_when_there_is_something_to_see(
     session: Session, limits: Limits, after: int
 ) -> None:
     now, at = T0 + after, look_again_at(session, limits)
-    assert (verdict(session, now, limits) is not None) == (at is not None and at <= now)
+    is_due = (
+        verdict(session, now, limits) is not None
+        or due_rung(session, now) is not None
+        or is_stalled(session, now, limits)
+    )
+    assert is_due == (at is not None and at <= now)
 
 
 @given(sessions(), limits, spans, spans)
@@ -91,7 +113,11 @@ def test_the_ceiling_comes_before_every_other_mechanism() -> None:
     tired = replace(RUNNING, missed=9, cancel_asked_at=T0, cancel_by=T0)
     found = verdict(tired, T0 + 1_800_000, LIMITS)
     assert found is not None
-    assert (found.mechanism, found.limit_ms, found.setting) == ("ceiling", 1_800_000, "ceiling_s")
+    assert (found.mechanism, found.limit_ms, found.setting) == (
+        "ceiling",
+        1_800_000,
+        "TURNKEEPER_CEILING_S",
+    )
 
 
 def test_idle_counts_from_the_last_sign_and_only_once_started() -> None:
@@ -114,7 +140,7 @@ def test_two_beats_without_the_session_lose_it_and_one_does_not() -> None:
 def test_a_session_that_nobody_laid_out_ends_sooner_than_one_that_nobody_started() -> None:
     found = verdict(CLAIMED, T0 + 10_000, LIMITS)
     assert found is not None
-    assert (found.mechanism, found.setting) == ("lease", "TURNKEEPER_HANDOVER_S")
+    assert (found.mechanism, found.setting) == ("handover", "TURNKEEPER_HANDOVER_S")
     assert verdict(LAID_OUT, T0 + 59_999, LIMITS) is None
     late = verdict(LAID_OUT, T0 + 60_000, LIMITS)
     assert late is not None
@@ -123,4 +149,63 @@ def test_a_session_that_nobody_laid_out_ends_sooner_than_one_that_nobody_started
 
 def test_a_session_without_ceiling_and_idle_limit_has_no_clock() -> None:
     free = replace(RUNNING, ceiling_at=None, ceiling_ms=0)
-    assert look_again_at(free, replace(LIMITS, idle_ms=0)) is None
+    none = Limit(0, "x")
+    assert look_again_at(free, replace(LIMITS, idle=none, stall=none)) is None
+
+
+def test_the_ladder_asks_for_a_checkpoint_then_cancels_each_by_the_ceiling() -> None:
+    assert due_rung(RUNNING, T0 + 1_739_999) is None
+    first = due_rung(RUNNING, T0 + 1_740_000)
+    assert first is not None
+    assert (first.kind, first.deadline_ms) == ("checkpoint", T0 + 1_800_000)
+    asked = replace(RUNNING, checkpoint_asked_at=T0 + 1_740_000)
+    assert due_rung(asked, T0 + 1_789_999) is None
+    second = due_rung(asked, T0 + 1_790_000)
+    assert second is not None
+    assert (second.kind, second.deadline_ms) == ("cancel", T0 + 1_800_000)
+    assert rungs(replace(asked, cancel_asked_at=T0 + 1_790_000)) == []
+
+
+def test_a_reaper_that_comes_late_goes_straight_to_cancel_and_asks_no_checkpoint_after_it() -> None:
+    late = due_rung(RUNNING, T0 + 1_795_000)
+    assert late is not None
+    assert late.kind == "cancel"
+    assert due_rung(replace(RUNNING, cancel_asked_at=T0 + 1_795_000), T0 + 1_799_000) is None
+
+
+def test_a_ladders_cancel_never_ends_a_session_before_its_ceiling() -> None:
+    asked = replace(RUNNING, cancel_asked_at=T0 + 1_790_000, cancel_by=T0 + 1_795_000)
+    seen = replace(asked, seen_at=T0 + 1_790_000)
+    assert verdict(seen, T0 + 1_799_999, LIMITS) is None
+    users = verdict(replace(seen, unwanted=True), T0 + 1_795_000, LIMITS)
+    assert users is not None
+    assert users.mechanism == "cancel"
+
+
+def test_a_stall_is_progress_missing_and_news_only_once() -> None:
+    beating = replace(RUNNING, seen_at=T0 + 700_000)
+    assert not is_stalled(beating, T0 + 599_999, LIMITS)
+    assert is_stalled(beating, T0 + 600_000, LIMITS)
+    assert verdict(beating, T0 + 700_000, LIMITS) is None
+    assert not is_stalled(replace(beating, stalled_at=T0 + 600_000), T0 + 700_000, LIMITS)
+    own = replace(beating, stall_ms=1_000)
+    assert is_stalled(own, T0 + 1_000, LIMITS)
+
+
+def test_a_schedules_own_idle_limit_stands_before_the_workspaces() -> None:
+    own = replace(RUNNING, idle_ms=5_000)
+    found = verdict(own, T0 + 5_000, LIMITS)
+    assert found is not None
+    assert (found.mechanism, found.setting) == ("idle_timeout", "schedule.idle_timeout_s")
+
+
+def test_a_late_fire_preempts_a_cron_session_and_chat_only_where_told() -> None:
+    cron, chat = replace(RUNNING, origin="cron"), RUNNING
+    assert preempts(cron, "cron", waited_ms=60_000, after_ms=60_000)
+    assert not preempts(cron, "cron", waited_ms=59_999, after_ms=60_000)
+    assert not preempts(chat, "cron", waited_ms=60_000, after_ms=60_000)
+    assert preempts(chat, "any", waited_ms=60_000, after_ms=60_000)
+    assert not preempts(cron, "off", waited_ms=60_000, after_ms=60_000)
+    assert not preempts(cron, "any", waited_ms=60_000, after_ms=0)
+    asked = replace(cron, checkpoint_asked_at=T0)
+    assert not preempts(asked, "any", waited_ms=60_000, after_ms=1)

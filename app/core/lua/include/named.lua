@@ -4,8 +4,19 @@ local function append(list, more)
   for _, item in ipairs(more) do list[#list + 1] = item end
 end
 
--- By session ids: foreign = ids that are not ours. A live session that two beats in a row after
--- its start do not name is lost: one beat may have been on its way when the session started.
+-- A live session that is not named. Two beats in a row of its own runtime lose it: one may have
+-- been on its way when the session started. Another runtime's beat loses it only when its own has
+-- been silent for two intervals.
+local function miss(session)
+  if session.instance == A.instance then
+    session.missed = (session.missed or 0) + 1
+  elseif NOW - session.seen_at > 2 * tonumber(A.heartbeat_interval_ms) then
+    session.missed = 2
+  end
+  return (session.missed or 0) >= 2
+end
+
+-- By session ids: foreign = ids that are not ours.
 local function by_ids(named)
   local reported, foreign, orders, lost = {}, 0, {}, false
   for _, id in ipairs(named) do reported[id] = true end
@@ -15,8 +26,7 @@ local function by_ids(named)
       session.seen_at, session.missed = NOW, nil
       append(orders, directives(session))
     elseif session.started_at then
-      session.missed = (session.missed or 0) + 1
-      lost = lost or session.missed >= 2
+      lost = miss(session) or lost
     end
     reported[id] = nil
     keep(session)

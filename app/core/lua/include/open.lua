@@ -1,14 +1,22 @@
 -- Opens a session for a chosen turn: a fence from the workspace's epoch, and its deadlines.
 -- @args session_id ceiling_ms checkpoint_grace_ms cancel_grace_ms lease_ttl_ms
 -- @include session
--- The schedule's own ceiling, else the workspace's, else the default; 0: none.
+local function own_ms(schedule, field)
+  local seconds = schedule and schedule[field]
+  return seconds and math.floor(seconds * 1000 + 0.5)
+end
+
+-- The schedule's own ceiling, else the workspace's, else the default (0: none), and whose it is.
 local function ceiling_of(schedule)
-  if schedule and schedule.ceiling_s then return math.floor(schedule.ceiling_s * 1000 + 0.5) end
-  return number(redis.call('HGET', K.workspace, 'ceiling_ms')) or number(A.ceiling_ms)
+  local own = own_ms(schedule, 'ceiling_s')
+  if own then return own, 'schedule.ceiling_s' end
+  own = number(redis.call('HGET', K.workspace, 'ceiling_ms'))
+  if own then return own, 'workspace.ceiling_s' end
+  return number(A.ceiling_ms), 'TURNKEEPER_CEILING_S'
 end
 
 local function open(turn, schedule)
-  local ceiling = ceiling_of(schedule)
+  local ceiling, setting = ceiling_of(schedule)
   turn.attempt, turn.session_id, turn.started_at = turn.attempt + 1, A.session_id, NOW
   if not move(turn, 'claimed') then return nil end
   local session = {
@@ -16,12 +24,14 @@ local function open(turn, schedule)
     state = 'claimed', attempt = turn.attempt, lane = turn.lane, origin = turn.origin,
     schedule_id = turn.schedule_id, nominal_at = turn.nominal_at, claimed_at = NOW, seen_at = NOW,
     progress_at = NOW, lease_until = NOW + tonumber(A.lease_ttl_ms), ceiling_ms = ceiling,
-    prompt_version = schedule and schedule.prompt_version,
+    prompt_version = schedule and schedule.prompt_version, ceiling_setting = setting,
+    idle_ms = own_ms(schedule, 'idle_timeout_s'), stall_ms = own_ms(schedule, 'stall_after_s'),
   }
   if ceiling > 0 then
     session.ceiling_at = NOW + ceiling
-    session.checkpoint_at = session.ceiling_at - tonumber(A.checkpoint_grace_ms)
-    session.cancel_at = session.ceiling_at - tonumber(A.cancel_grace_ms)
+    -- A ceiling shorter than its graces: half of it to work, the last tenth to be canceled in.
+    session.checkpoint_at = session.ceiling_at - math.min(tonumber(A.checkpoint_grace_ms), math.floor(ceiling / 2))
+    session.cancel_at = session.ceiling_at - math.min(tonumber(A.cancel_grace_ms), math.floor(ceiling / 10))
   end
   keep(session)
   redis.call('ZADD', K.live, NOW, session.id)
