@@ -10,7 +10,9 @@ import structlog
 from app.core import doorbell, sessions
 from app.core.errors import StaleFence
 from app.core.platform import Platform
+from app.core.records import Session
 from app.core.sessions import Claim, NoClaim
+from app.core.settings import Settings
 from workers.adapters.base import Adapter, DeliveryFailed
 
 log = structlog.get_logger(__name__)
@@ -23,7 +25,7 @@ def visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
     unwatched. Returns how many turns were delivered.
     """
     settings = platform.settings
-    doorbell.watch(platform, workspace_id, min(settings.handover_s, settings.lease_ttl_s))
+    doorbell.watch(platform, workspace_id, _first_look_s(settings))
     for count in range(settings.claims_per_visit):
         claim = sessions.claim(platform, workspace_id)
         if isinstance(claim, NoClaim):
@@ -32,9 +34,24 @@ def visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
                 doorbell.watch(platform, workspace_id, within_ms / 1000)
             log.debug("nothing to claim", workspace_id=workspace_id, reason=claim.reason)
             return count
+        _watch_ladder(platform, workspace_id, claim.session)
         hand_over(platform, adapter, workspace_id, claim)
     doorbell.to_the_back(platform, workspace_id)
     return settings.claims_per_visit
+
+
+def _first_look_s(settings: Settings) -> float:
+    """Within so long a clock of a session claimed now may run out, its ceiling aside."""
+    limits = (settings.idle_timeout_s, settings.stall_after_s)
+    return min(settings.handover_s, settings.lease_ttl_s, *(limit for limit in limits if limit))
+
+
+def _watch_ladder(platform: Platform, workspace_id: str, session: Session) -> None:
+    """A ceiling so short that its first step comes before the first look."""
+    if session.checkpoint_at is not None:
+        within_s = (session.checkpoint_at - session.claimed_at) / 1000
+        if within_s < _first_look_s(platform.settings):
+            doorbell.watch(platform, workspace_id, within_s)
 
 
 def hand_over(platform: Platform, adapter: Adapter, workspace_id: str, claim: Claim) -> None:

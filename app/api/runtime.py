@@ -10,7 +10,7 @@ from app.api.operation import answer, operation, platform, refuse_head, validate
 from app.core import sessions, workspaces
 from app.core.clock import rfc3339
 from app.core.errors import InvalidInput
-from app.core.sessions import Handover
+from app.core.sessions import Handover, Polled
 
 blueprint = Blueprint("runtime", __name__)
 TAG = "runtime"
@@ -25,23 +25,28 @@ REPORTS: dict[str, type[models.Progress] | type[models.Finish]] = {
 @blueprint.get("/workspaces/<workspace_id>/turns/next")
 @operation("runtime", tag=TAG, query=models.Poll, reply=models.NextTurn)
 def next_turn(workspace_id: str, query: models.Poll) -> Response:
-    """The next turn bound for this workspace's runtime; waits for one up to ``wait_s``."""
+    """The next turn bound for this workspace's runtime; waits for one up to ``wait_s``.
+
+    What running sessions are asked (checkpoint, cancel, terminate) ends the wait at once; with
+    ``room=0`` only that does.
+    """
     refuse_head()
     workspaces.require(platform(), workspace_id)
     here = current_app.extensions["turnkeeper"]
     settings, clock = platform().settings, platform().clock
     end = clock.monotonic() + min(query.wait_s, settings.poll_wait_max_s)
-    found: Handover | None = None
+    found = Polled(None, [], 0)
     with here.hub.waiting(workspace_id) as waiter:
         while not _has_gone(request.environ.get("gunicorn.socket")):
-            found, again_ms = sessions.take(platform(), workspace_id, query.instance)
+            found = sessions.take(platform(), workspace_id, query.instance, query.room)
             left_s = end - clock.monotonic()
-            if found or left_s <= 0 or platform().stopping.is_set():
+            if found.handover or found.directives or left_s <= 0 or platform().stopping.is_set():
                 break
+            again_ms = found.wake_at_ms
             again_s = (again_ms - platform().now_ms()) / 1000 if again_ms else LOOK_S
             waiter.wait(max(0.01, min(left_s, LOOK_S, again_s)))
-    turn = _handed(workspace_id, found) if found else None
-    return answer({"turn": turn, "directives": []})
+    turn = _handed(workspace_id, found.handover) if found.handover else None
+    return answer({"turn": turn, "directives": views.directives(found.directives)})
 
 
 def _has_gone(connection: Any) -> bool:

@@ -8,6 +8,7 @@ the sweep rings again.
 import logging
 from typing import Any
 
+from redis.exceptions import RedisError
 from rq import Queue
 
 from app.core import keys
@@ -26,10 +27,17 @@ log = logging.getLogger(__name__)
 
 
 def ring(platform: Platform, workspace_id: str) -> None:
-    """Say that a workspace may have something to claim; rings coalesce."""
-    alive = platform.run_control("ring", workspace_id=workspace_id)[1]
-    if not alive:
-        enqueue_dispatch(platform)
+    """Say that a workspace may have something to claim; rings coalesce.
+
+    What the ring is for has happened already, so a ring that fails is logged and no error: the
+    sweep rings again.
+    """
+    try:
+        alive = platform.run_control("ring", workspace_id=workspace_id)[1]
+        if not alive:
+            enqueue_dispatch(platform)
+    except RedisError as error:
+        log.warning("ring of %s lost, the sweep rings again: %s", workspace_id, error)
 
 
 def to_the_back(platform: Platform, workspace_id: str) -> None:

@@ -80,14 +80,26 @@ def bind(
     )
 
 
-def take(platform: Platform, workspace_id: str, instance: str) -> tuple[Handover | None, int]:
-    """The next bound session for a polling runtime, and when one may be handed out again (ms)."""
-    outcome, session, turn, body, bound, wake = platform.run(
-        "take", workspace_id, instance=instance
-    )
+@dataclass(frozen=True)
+class Polled:
+    """What a runtime's poll finds: a turn, or what its sessions are newly asked, or nothing.
+
+    ``wake_at_ms``: when a session that was handed out but never started may be handed out again.
+    """
+
+    handover: Handover | None
+    directives: list[dict[str, Any]]
+    wake_at_ms: int
+
+
+def take(platform: Platform, workspace_id: str, instance: str, room: int = 1) -> Polled:
+    """The next bound session for a polling runtime with room; directives, each once."""
+    reply = platform.run("take", workspace_id, instance=instance, room=room)
+    outcome, session, turn, body, bound, wake = reply[:6]
     if outcome == "empty":
-        return None, int(wake)
-    return Handover(Session.parse(session), Turn.parse(turn), _load(body), _load(bound)), 0
+        return Polled(None, [json.loads(item) for item in reply[6:]], int(float(wake)))
+    handover = Handover(Session.parse(session), Turn.parse(turn), _load(body), _load(bound))
+    return Polled(handover, [], 0)
 
 
 def deliver(

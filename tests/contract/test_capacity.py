@@ -258,6 +258,15 @@ def test_heartbeat_twice_without_a_started_session_loses_it_once_does_not(kernel
     assert kernel.turn(session.turn_id).state == "queued"
 
 
+def test_heartbeat_of_another_runtime_loses_no_session_whose_own_was_just_heard(
+    kernel: Kernel,
+) -> None:
+    session = running(kernel)
+    for seq in range(2, 6):
+        kernel.beat(seq=seq, instance="a second runtime", sessions=[])
+    assert not kernel.reap(session, "lost")
+
+
 def test_heartbeat_carries_the_directives_of_the_sessions_it_names(kernel: Kernel) -> None:
     session = running(kernel)
     by = kernel.ask(session, "checkpoint", "ceiling", 9)

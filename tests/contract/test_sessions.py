@@ -7,10 +7,13 @@ import pytest
 from app.core import keys, workspaces
 from app.core.errors import StaleFence
 from app.core.records import Session
+from app.core.sessions import Polled
 from tests.contract.conftest import PAUSE_MS, Pass
 from tests.contract.refusals import deliver, live
 from tests.support import invariants
 from tests.support.kernel import Kernel
+
+NOTHING = Polled(None, [], 0)
 
 
 def inbox(kernel: Kernel) -> list[str]:
@@ -40,7 +43,7 @@ def test_bind_again_after_a_lost_reply_hands_nothing_out_twice(kernel: Kernel) -
     session = bound(kernel)
     kernel.taken()
     kernel.bind(session)
-    assert kernel.take()[0] is None, "handed out a moment ago"
+    assert kernel.take().handover is None, "handed out a moment ago"
     kernel.start(session)
     kernel.bind(session)
     assert inbox(kernel) == [], "begun: nothing to hand out"
@@ -49,20 +52,55 @@ def test_bind_again_after_a_lost_reply_hands_nothing_out_twice(kernel: Kernel) -
 def test_take_says_when_to_come_again_and_hands_out_again_after_a_lost_reply(
     kernel: Kernel, pass_ms: Pass
 ) -> None:
-    assert kernel.take() == (None, 0)
+    assert kernel.take() == NOTHING
     session = bound(kernel)
     first = kernel.taken("one")
     assert (first.session.state, first.turn.state) == ("delivered", "delivered")
     assert len(kernel.events("TURN_DELIVERED")) == 1
-    nothing, again_ms = kernel.take("two")
-    assert nothing is None
-    assert 0 < again_ms - kernel.now_ms() <= PAUSE_MS
+    nothing = kernel.take("two")
+    assert nothing.handover is None
+    assert 0 < nothing.wake_at_ms - kernel.now_ms() <= PAUSE_MS
     pass_ms(PAUSE_MS + 1)
     assert kernel.taken("two").session.id == session.id
     assert len(kernel.events("TURN_DELIVERED")) == 1
     kernel.start(session)
     pass_ms(PAUSE_MS + 1)
-    assert kernel.take() == (None, 0)
+    assert kernel.take() == NOTHING
+
+
+def test_take_carries_each_directive_once_and_the_heartbeat_repeats_it(kernel: Kernel) -> None:
+    session = bound(kernel)
+    kernel.taken()
+    kernel.start(session)
+    assert kernel.take(room=0) == NOTHING
+    kernel.ask(session, "checkpoint", "operator")
+    (told,) = kernel.take(room=0).directives
+    assert (told["type"], told["session_id"], told["fence"]) == (
+        "checkpoint",
+        session.id,
+        session.fence,
+    )
+    assert kernel.take(room=0) == NOTHING
+    beat = kernel.beat(seq=5, instance="i", sessions=[session.id])
+    assert [order["type"] for order in beat.directives] == ["checkpoint"]
+    kernel.ask(session, "cancel", "operator")
+    assert [order["type"] for order in kernel.take().directives] == ["cancel"]
+
+
+def test_take_tells_a_runtime_at_once_that_the_platform_ended_its_session(kernel: Kernel) -> None:
+    session = bound(kernel)
+    kernel.taken()
+    kernel.start(session)
+    assert kernel.reap(session, "operator")
+    (told,) = kernel.take(room=0).directives
+    assert (told["type"], told["session_id"]) == ("terminate", session.id)
+    assert kernel.take(room=0) == NOTHING
+
+
+def test_take_without_room_leaves_a_bound_turn_where_it_is(kernel: Kernel) -> None:
+    session = bound(kernel)
+    assert kernel.take(room=0) == NOTHING
+    assert kernel.taken().session.id == session.id
 
 
 def test_take_finds_a_new_session_behind_any_number_that_were_handed_out(

@@ -217,7 +217,7 @@ class Walk:
         self.write(self.kernel.bind)
 
     def take(self) -> None:
-        found, _ = self.kernel.take()
+        found = self.kernel.take().handover
         if found:
             assert self.stored.sessions[found.session.id]["state"] in ("claimed", "delivered")
 

@@ -21,7 +21,7 @@ from app.core.capacity import Beat, BeatAnswer
 from app.core.platform import Platform
 from app.core.records import Session, Turn
 from app.core.schedules import Schedule
-from app.core.sessions import Claim, Handover, NoClaim
+from app.core.sessions import Claim, Handover, NoClaim, Polled
 from app.core.settings import Settings
 from app.core.states import LANES
 
@@ -150,14 +150,14 @@ class Kernel:
     def cancel(self, turn_id: str) -> str:
         return turns.cancel(self.platform, self.id, turn_id, "as told")
 
-    def take(self, instance: str = "i") -> tuple[Handover | None, int]:
-        return sessions.take(self.platform, self.id, instance)
+    def take(self, instance: str = "i", room: int = 1) -> Polled:
+        return sessions.take(self.platform, self.id, instance, room)
 
     def taken(self, instance: str = "i") -> Handover:
         """A poll that must find something."""
-        found, again_ms = self.take(instance)
-        assert found, f"nothing before {again_ms}"
-        return found
+        found = self.take(instance)
+        assert found.handover, f"nothing before {found.wake_at_ms}"
+        return found.handover
 
     def scheduled(self, **fields: Any) -> Schedule:
         """A new schedule, every five minutes unless told otherwise."""

@@ -87,6 +87,9 @@ class Poll(BaseModel):
         25, description="Seconds; the platform waits TURNKEEPER_POLL_WAIT_MAX_S at most."
     )
     instance: Annotated[str, Field(max_length=128)] = ""
+    room: Annotated[int, Field(ge=0, le=1000)] = Field(
+        1, description="Free slots of the runtime; 0: only directives, no turn."
+    )
 
 
 class HandedTurn(BaseModel):
@@ -131,6 +134,9 @@ class Start(Fenced):
     """The agent has begun."""
 
     instance: Annotated[str, Field(max_length=128)] = ""
+    room: Annotated[int, Field(ge=0, le=1000)] = Field(
+        1, description="Free slots of the runtime; 0: only directives, no turn."
+    )
 
 
 class Progress(Fenced):

@@ -1,13 +1,26 @@
 -- Hands the oldest bound session to a runtime's poll. One that was handed out but never started
 -- is handed out again after a while: the reply that carried it may have been lost. The inbox is in
 -- order of when each may be handed out: by fence at first, then by time, behind all new ones.
--- @args instance redeliver_after_ms
--- @returns {"taken", session, turn, body, bound, wake at ms} | {"empty", "", "", "", "", wake at ms}
--- @include session
-local first = redis.call('ZRANGE', K.inbox, 0, 0, 'WITHSCORES')
+-- A poll without room (room=0) only hears what its sessions are asked.
+-- @args instance redeliver_after_ms room
+-- @returns {"taken", session, turn, body, bound, 0}
+-- @returns {"empty", "", "", "", "", wake at ms, directive…}
+-- @include directives
+local function heard(wake_at)
+  local answer = {'empty', '', '', '', '', wake_at}
+  for _, of in ipairs({K.live, K.zombies}) do
+    for _, id in ipairs(redis.call('ZRANGE', of, 0, 99)) do
+      local session = read(K.sessions, id)
+      for _, order in ipairs(session and directives(session, true) or {}) do answer[#answer + 1] = order end
+    end
+  end
+  return answer
+end
+
+local first = A.room == '0' and {} or redis.call('ZRANGE', K.inbox, 0, 0, 'WITHSCORES')
 local id, at = first[1], number(first[2])
-if not id then return {'empty', '', '', '', '', 0} end
-if at > NOW then return {'empty', '', '', '', '', at} end
+if not id then return heard(0) end
+if at > NOW then return heard(at) end
 redis.call('ZADD', K.inbox, NOW + tonumber(A.redeliver_after_ms), id)
 
 local session = read(K.sessions, id)

@@ -42,7 +42,7 @@ def catch_up(platform: Platform, seconds: int = 90) -> None:
         reaper.reap(platform)
         while rung := platform.clients.control.zpopmin(keys.READY):
             visit(platform, Inbox(), rung[0][0])
-        while (found := sessions.take(platform, "one", "runtime")[0]) is not None:
+        while (found := sessions.take(platform, "one", "runtime").handover) is not None:
             own = found.session
             sessions.start(platform, "one", own.id, own.fence, "runtime")
             sessions.finish(platform, "one", own.id, own.fence, "completed", {"text": "done"})
@@ -83,11 +83,12 @@ def two_lost(here: Machine) -> Platform:
     """Both sessions were started and their runtime has forgotten them; the look is due."""
     platform = set_up(here)
     visit(platform, Inbox(), "one")
-    while (found := sessions.take(platform, "one", "gone")[0]) is not None:
+    while (found := sessions.take(platform, "one", "gone").handover) is not None:
         sessions.start(platform, "one", found.session.id, found.session.fence, "gone")
     for _ in range(2):
         platform.clock.wait(platform.stopping, 1)
-        capacity.heartbeat(platform, "one", capacity.Beat(sessions=[], max_concurrent=2))
+        said = capacity.Beat(instance="gone", sessions=[], max_concurrent=2)
+        capacity.heartbeat(platform, "one", said)
     return platform
 
 

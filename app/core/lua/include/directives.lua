@@ -1,9 +1,14 @@
--- What a running session is asked to do; each names its session and fence, so it reaches no other.
+-- What a session is asked to do; each directive names its session and fence, so it reaches no
+-- other. A heartbeat's answer repeats them all; a poll (is_poll) carries each once.
 -- @include session
-local function directives(session)
+local function directives(session, is_poll)
   local list = {}
   local function add(kind, asked, deadline, reason)
-    if asked then
+    if asked and not (is_poll and session['told_' .. kind]) then
+      if is_poll then
+        session['told_' .. kind] = true
+        keep(session)
+      end
       list[#list + 1] = cjson.encode({
         type = kind, session_id = session.id, fence = session.fence,
         deadline_at = deadline, reason = reason or kind,
