@@ -17,7 +17,7 @@ from uuid import uuid4
 import psutil
 import structlog
 
-from runtime import backoff, courier, options, poller, threads
+from runtime import backoff, courier, options, threads
 from runtime.agents import kinds
 from runtime.beats import beat_until
 from runtime.children import Children
@@ -107,7 +107,7 @@ class Supervisor:
         )
         runs = {
             "beat": self._beat,
-            "poll": lambda: poller.run(work),
+            "poll": work.run,
             "courier": lambda: courier.run(
                 self._reports, self._spool, self.settings, self._beating_ends, self._roster.gone
             ),
@@ -219,7 +219,6 @@ class Supervisor:
         drain_s = self.settings.drain_s
         log.info("draining", working=self._roster.count(), setting="TURNKEEPER_DRAIN_S")
         self._stopping.set()
-        self._roster.close()
         self._polls.abort()
         running["poll"].join(JOIN_S)
         deadline = datetime.now(UTC) + timedelta(seconds=drain_s)
