@@ -20,6 +20,7 @@ import structlog
 from runtime import backoff, courier, options, threads
 from runtime.agents import kinds
 from runtime.beats import beat_until
+from runtime.chats import Chats
 from runtime.children import Children
 from runtime.client import Platform, PlatformError, Refused, Token, Unreachable
 from runtime.guard import Guard
@@ -120,6 +121,7 @@ class Supervisor:
             settings=self.settings,
             command=self._chosen.command,
             make_agent=kinds()[self._chosen.agent],
+            chats=self._chats(),
             platform=self._reports,
             spool=self._spool,
             children=self._children,
@@ -128,6 +130,10 @@ class Supervisor:
             on_directives=self._direct,
             on_left=self._note_left,
         )
+
+    def _chats(self) -> Chats:
+        root = self.settings.state_dir if self._chosen.command.resumes_chat else None
+        return Chats(root, self._chosen.workspace_id, self._chosen.agent)
 
     def _register(self) -> None:
         card = {
