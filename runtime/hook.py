@@ -1,8 +1,9 @@
 """``python -m runtime.hook``: a hook of Claude Code that passes on the wish to wrap up.
 
-For PreToolUse, PostToolUse and Stop. Reads the file named by TURNKEEPER_CONTROL_FILE; says
-nothing as long as it is not there. Standard library only and no package import: it is started
-at every tool call. Its answers follow https://docs.claude.com/en/docs/claude-code/hooks.
+For PostToolUse and PostToolUseFailure; harmless on every other event. Reads the file named by
+TURNKEEPER_CONTROL_FILE; says nothing as long as it is not there. Standard library only and no
+package import: it is started at every tool call. Its answers follow
+https://docs.claude.com/en/docs/claude-code/hooks.
 """
 
 import json
@@ -32,21 +33,22 @@ def main() -> int:
 def answer(event: str, control: str, now: datetime) -> dict[str, Any]:
     """The hook's JSON; empty when nothing is wished.
 
-    The whole text once, then one sentence per call; past the deadline ``continue`` false, which
-    stops the agent before its next step. A stopping agent is let go.
+    After a tool the whole text once, then a sentence; past the deadline ``continue`` false, which
+    ends the agent. Before a tool nothing is said: there ``continue`` false does not keep the tool
+    from running, and a denial makes the agent try for ever (both measured on 2.1.197). A stopping
+    agent is let go.
 
     Raises: OSError and ValueError for a control file that cannot be read.
     """
     wish = read_wish(control)
-    if wish is None or event in ("Stop", "SubagentStop"):
+    if wish is None or event in ("PreToolUse", "Stop", "SubagentStop"):
         return {}
     deadline = parse_moment(wish.get("deadline_at"))
     if deadline is not None and now >= deadline:
         why = f"Turnkeeper: the deadline for wrapping up has passed ({wish['deadline_at']})."
         return {"continue": False, "stopReason": why}
-    is_first = event != "PreToolUse" and first_time(control)
-    text = wrap_up_text(wish) if is_first else reminder_text(wish)
-    if event in ("PreToolUse", "PostToolUse", "UserPromptSubmit"):
+    text = wrap_up_text(wish) if first_time(control) else reminder_text(wish)
+    if event in ("PostToolUse", "PostToolUseFailure", "UserPromptSubmit"):
         return {"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}
     return {"systemMessage": text}
 

@@ -22,6 +22,7 @@ from runtime.wire import Turn
 QUIET = {"DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
 HEAD_CHARACTERS = 400
 HOOK_TIMEOUT_S = 10
+AFTER_TOOLS = ("PostToolUse", "PostToolUseFailure")
 
 
 class ClaudeAgent:
@@ -109,15 +110,19 @@ class ClaudeAgent:
         return found
 
     def _take_result(self, event: Mapping[str, Any]) -> None:
-        """The first good result counts. Another init and result follow when a wrap-up came too
-        late to be read before it: then it was finished work and no checkpoint."""
+        """The first good result counts, unless a hook stopped it.
+
+        Another init and result follow when a wrap-up came too late to be read before it: then it
+        was finished work and no checkpoint.
+        """
         said = self._said
         _add_usage(said.usage, event)
         if self._is_settled:
             return
         said.is_over = True
         said.error = failure(event)
-        self._is_settled = said.error is None
+        said.is_stopped = event.get("terminal_reason") == "hook_stopped"
+        self._is_settled = said.error is None and not said.is_stopped
         if isinstance(event.get("result"), str) and event["result"]:
             said.answer = event["result"]
 
@@ -149,12 +154,10 @@ def completed(argv: Sequence[str], resume: Resume | None) -> list[str]:
 
 
 def hook_settings() -> dict[str, Any]:
-    """Settings that run our hook around every tool. By file: ``-S -E`` start in 15 ms."""
+    """Settings that run our hook after every tool. By file, with ``-S -E``: it starts in 15 ms."""
     command = f"'{sys.executable}' -S -E '{Path(hook.__file__).resolve()}'"
     entry = {"hooks": [{"type": "command", "command": command, "timeout": HOOK_TIMEOUT_S}]}
-    return {
-        "hooks": {event: [{"matcher": "*", **entry}] for event in ("PreToolUse", "PostToolUse")}
-    }
+    return {"hooks": {event: [{"matcher": "*", **entry}] for event in AFTER_TOOLS}}
 
 
 def user_line(text: str) -> bytes:

@@ -17,8 +17,9 @@ SUMMARY_MAX_CHARACTERS = 65_536
 class Transcript:
     """The state of one stream; kept by an agent, read at its end.
 
-    ``error`` and ``is_over`` come from the terminal event; ``is_asked``: a wrap-up was asked for
-    before it; ``answer`` is the terminal event's text, ``last_text`` the newest of the others.
+    ``error`` and ``is_over`` come from the terminal event, and ``answer`` is its text;
+    ``last_text`` is the newest of the others. ``is_asked``: a wrap-up was asked for before the
+    terminal event; ``is_stopped``: a hook ended the agent.
     """
 
     agent_session_id: str | None = None
@@ -26,6 +27,7 @@ class Transcript:
     answer: str = ""
     is_over: bool = False
     is_asked: bool = False
+    is_stopped: bool = False
     error: dict[str, Any] | None = None
     usage: dict[str, float] = field(default_factory=dict)
     event_count: int = 0
@@ -88,7 +90,7 @@ def conclude(said: Transcript, ending: Ending, resume: Resume | None) -> Outcome
         return Outcome("failed", text, error, None, extra, tuple(limits), is_lost)
     is_yielded = ending.is_checkpoint_requested and ending.has_checkpoint
     note: Mapping[str, Any] | None = None
-    if said.is_asked and text and not is_yielded:
+    if said.is_asked and (text or said.is_stopped) and not is_yielded:
         is_yielded = True
         note = {"summary": text[:SUMMARY_MAX_CHARACTERS], "next_step": "", "artifacts": []}
         if len(text) > SUMMARY_MAX_CHARACTERS:

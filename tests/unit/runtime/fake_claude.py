@@ -186,10 +186,14 @@ def late_wrap_up(words: str) -> None:
     result("it was done already")
 
 
-def slow_then_answer(words: str) -> None:
+def stopped_by_the_hook(words: str) -> None:
+    block("text", text="working")
     wait_for_control()
-    block("text", text="half done")
-    result("half done")
+    result("", terminal_reason="hook_stopped")
+    if "answers" in words:
+        init()
+        block("text", text="half done")
+        result("half done")
 
 
 def main() -> None:

@@ -228,6 +228,19 @@ def test_an_answer_that_was_finished_before_the_wrap_up_was_read_is_no_checkpoin
     assert report["result"]["usage"]["input_tokens"] == 200
 
 
+@pytest.mark.parametrize(("how", "note"), [("answers", "half done"), ("silent", "working")])
+def test_one_that_the_hook_stopped_at_the_deadline_has_yielded(
+    platform: FakePlatform, claude: Any, how: str, note: str
+) -> None:
+    claude(output_interval_s=0.05)
+    session_id = platform.offer(f"stopped_by_the_hook {how}")
+    wait_until(lambda: ("text", "working") in told_of(platform))
+    platform.direct("checkpoint", session_id)
+    report = platform.finish_of(session_id)
+    assert report["outcome"] == "yielded"
+    assert report["checkpoint"]["summary"] == note
+
+
 def test_a_chat_resumes_by_choice_and_a_cron_turn_is_always_fresh(
     platform: FakePlatform, claude: Any, argv_file: Path
 ) -> None:
@@ -268,7 +281,7 @@ def test_what_is_missing_of_the_command_is_added_and_what_is_there_stays() -> No
         *("--verbose", "--input-format", "stream-json"),
     ]
     hooks = json.loads(bare[bare.index("--settings") + 1])["hooks"]
-    assert set(hooks) == {"PreToolUse", "PostToolUse"}
+    assert set(hooks) == {"PostToolUse", "PostToolUseFailure"}
     own = ["claude", "--print", "--output-format=json", "--settings", "{}", "-c"]
     assert completed(own, Resume("sid")) == own
     text = completed(["claude", "-p", "--input-format", "text", "--bare"], Resume("sid"))

@@ -30,6 +30,7 @@ def test_nothing_is_said_while_nothing_is_wished(tmp_path: Path) -> None:
 
 
 def test_the_model_is_told_in_full_once_and_reminded_after(control: str) -> None:
+    assert answer("PreToolUse", control, BEFORE) == {}
     first = answer("PostToolUse", control, BEFORE)["hookSpecificOutput"]
     assert first["hookEventName"] == "PostToolUse"
     assert "WRAP-UP now (ceiling)" in first["additionalContext"]
@@ -40,7 +41,8 @@ def test_the_model_is_told_in_full_once_and_reminded_after(control: str) -> None
 
 
 def test_past_the_deadline_the_agent_is_stopped_before_its_next_step(control: str) -> None:
-    for event in ("PreToolUse", "PostToolUse"):
+    assert answer("PreToolUse", control, AFTER) == {}
+    for event in ("PostToolUse", "PostToolUseFailure"):
         assert answer(event, control, AFTER)["continue"] is False
         assert "12:00:00Z" in answer(event, control, AFTER)["stopReason"]
 
