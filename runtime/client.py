@@ -1,6 +1,7 @@
 """HTTP to the platform: one method per route, explicit timeouts, three kinds of failure."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -67,7 +68,15 @@ class Platform:
     next_turn() also Interrupted.
     """
 
-    def __init__(self, url: str, workspace_id: str, token: Token, instance: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        workspace_id: str,
+        token: Token,
+        instance: str,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """``tls``: shared between clients, since each loads the certificates anew (1 MB)."""
         self._token = token
         self._instance = instance
         self._workspace_id = workspace_id
@@ -76,7 +85,9 @@ class Platform:
         self._is_interrupted = threading.Event()
         self._sockets: list[socket.socket] = []
         is_loopback = urlsplit(url).hostname in LOOPBACK_NAMES
-        self._http = httpx.Client(base_url=url, trust_env=not is_loopback)
+        self._http = httpx.Client(
+            base_url=url, trust_env=not is_loopback, verify=True if tls is None else tls
+        )
 
     def close(self) -> None:
         """Close the pool."""

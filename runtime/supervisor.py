@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import psutil
 import structlog
 
@@ -24,7 +25,7 @@ from runtime.chats import Chats
 from runtime.children import Children
 from runtime.client import Platform, PlatformError, Refused, Token, Unreachable
 from runtime.guard import Guard
-from runtime.linux import become_subreaper
+from runtime.linux import become_subreaper, hide_memory
 from runtime.log import configure
 from runtime.options import RunOptions
 from runtime.poller import Poller
@@ -46,6 +47,7 @@ JOIN_S = 5.0
 
 def main(argv: Sequence[str]) -> int:
     """Run until SIGTERM or SIGINT. 0 = stopped, 70 = a bug, 77 = the token was refused."""
+    hide_memory()
     chosen = options.parse(argv)
     configure()
     settings = load_settings()
@@ -67,9 +69,9 @@ class Supervisor:
         self._left: tuple[str, ...] = ()
         self._stopping = threading.Event()
         self._beating_ends = threading.Event()
-        token = Token(settings.token)
+        token, tls = Token(settings.token), httpx.create_ssl_context()
         self._reports, self._polls, self._beats = (
-            Platform(self.settings.url, chosen.workspace_id, token, self._instance)
+            Platform(self.settings.url, chosen.workspace_id, token, self._instance, tls)
             for _ in range(3)
         )
         self._roster = Roster(chosen.max_concurrent or settings.max_concurrent)
