@@ -109,7 +109,9 @@ class Poller:
             log.error("turn_ignored", error=str(error))
             return False
         session = Session(turn, self._host)
-        if not self._roster.room() and self._roster.find(turn.session_id) is None:
+        is_known = self._roster.find(turn.session_id) is not None
+        # The platform may count a slot as free a moment before its session's thread has ended.
+        if not is_known and not self._roster.wait_for_room(REPEAT_WAIT_S):
             log.error("turn_returned", session_id=turn.session_id, reason="no_room")
             self._release(turn, "no_room")
             return False

@@ -58,6 +58,11 @@ class Roster:
         with self._changed:
             return max(0, self.slots - len(self._working))
 
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """Is a slot free? Waits for one."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._working) < self.slots, timeout_s)
+
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Is nothing working? Waits for it."""
         with self._changed:

@@ -213,8 +213,8 @@ class Session:
                     self._kill_lingering()
             self._wake.wait(wait_s)
             self._wake.clear()
-        if sent_at > began_at and child.has_news():
-            self._report_news(child)  # the end of what somebody follows live
+        if child.has_news() and (sent_at > began_at or agent.reads_lines):
+            self._report_news(child)  # the end of what somebody follows live; every tool event
 
     def _keep_chat(self, agent: Agent, kept: Resume | None) -> Resume | None:
         """Remember the agent's chat as soon as it is known: it outlives a killed supervisor."""
