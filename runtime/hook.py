@@ -34,9 +34,9 @@ def answer(event: str, control: str, now: datetime) -> dict[str, Any]:
     """The hook's JSON; empty when nothing is wished.
 
     After a tool the whole text once, then a sentence; past the deadline ``continue`` false, which
-    ends the agent. Before a tool nothing is said: there ``continue`` false does not keep the tool
-    from running, and a denial makes the agent try for ever (both measured on 2.1.197). A stopping
-    agent is let go.
+    ends claude, while codex 0.169 shows the reason to the model and goes on. Before a tool nothing
+    is said: there ``continue`` false does not keep the tool from running, and a denial makes the
+    agent try for ever (both measured on claude 2.1.197). A stopping agent is let go.
 
     Raises: OSError and ValueError for a control file that cannot be read.
     """
@@ -45,7 +45,7 @@ def answer(event: str, control: str, now: datetime) -> dict[str, Any]:
         return {}
     deadline = parse_moment(wish.get("deadline_at"))
     if deadline is not None and now >= deadline:
-        why = f"Turnkeeper: the deadline for wrapping up has passed ({wish['deadline_at']})."
+        why = f"Turnkeeper: the time to WRAP-UP ended at {wish['deadline_at']}: stop now."
         return {"continue": False, "stopReason": why}
     text = wrap_up_text(wish) if first_time(control) else reminder_text(wish)
     if event in ("PostToolUse", "PostToolUseFailure", "UserPromptSubmit"):

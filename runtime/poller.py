@@ -54,6 +54,7 @@ class Poller:
         self._on_crash = on_crash
         self._lock = threading.Lock()
         self._is_full = False
+        self._has_room = threading.Event()
         self._failures = 0
 
     def run(self) -> None:
@@ -71,6 +72,7 @@ class Poller:
         with self._lock:
             room = self._roster.room()
             self._is_full = room == 0
+            self._has_room.clear()
             self._platform.rearm()
         asked_at = time.monotonic()
         reply = self._platform.next_turn(self._settings.poll_wait_s, room)
@@ -84,12 +86,13 @@ class Poller:
             is_quick = time.monotonic() - asked_at < min(REPEAT_WAIT_S, self._settings.poll_wait_s)
             is_answer = bool(directives) or not is_quick
         if not is_answer:
-            self._stopping.wait(REPEAT_WAIT_S)
+            self._has_room.wait(REPEAT_WAIT_S)
 
     def _on_room(self) -> None:
         """A slot became free. Only a poll without room is ended: any other may bring a turn."""
         with self._lock:
             if self._is_full:
+                self._has_room.set()
                 self._platform.interrupt()
 
     def _after_failure(self, error: PlatformError) -> None:

@@ -7,13 +7,11 @@ exit after its result; a user line written meanwhile reaches the model with the 
 
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from runtime import hook
-from runtime.agents import flags
+from runtime.agents import flags, hooks
 from runtime.agents.base import Command, Ending, Launch, Outcome, Progress, Resume
 from runtime.agents.events import Transcript, conclude, listed, numbers
 from runtime.rings import Line
@@ -21,8 +19,6 @@ from runtime.wire import Turn
 
 QUIET = {"DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
 HEAD_CHARACTERS = 400
-HOOK_TIMEOUT_S = 10
-AFTER_TOOLS = ("PostToolUse", "PostToolUseFailure")
 
 
 class ClaudeAgent:
@@ -146,18 +142,11 @@ def completed(argv: Sequence[str], resume: Resume | None) -> list[str]:
         if not flags.has(argv, "--input-format"):
             argv += ["--input-format", "stream-json"]
     if not flags.has(argv, "--settings", "--bare"):
-        argv += ["--settings", json.dumps(hook_settings())]
+        argv += ["--settings", json.dumps(hooks.claude_settings())]
     is_told = flags.has(argv, "-r", "--resume", "-c", "--continue", "--session-id")
     if resume is not None and not is_told:
         argv += ["--resume", resume.agent_session_id]
     return argv
-
-
-def hook_settings() -> dict[str, Any]:
-    """Settings that run our hook after every tool. By file, with ``-S -E``: it starts in 15 ms."""
-    command = f"'{sys.executable}' -S -E '{Path(hook.__file__).resolve()}'"
-    entry = {"hooks": [{"type": "command", "command": command, "timeout": HOOK_TIMEOUT_S}]}
-    return {"hooks": {event: [{"matcher": "*", **entry}] for event in AFTER_TOOLS}}
 
 
 def user_line(text: str) -> bytes:

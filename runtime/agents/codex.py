@@ -1,20 +1,21 @@
 """Codex, ``codex exec --json``: its item events in, its last message, tools and usage out.
 
 Measured on 0.169: an open, silent stdin hangs it for ever, so it gets /dev/null or the prompt and
-the end; SIGINT gives exit status 1 and no final event; nothing reaches the model meanwhile; the
-usage of a resumed thread counts from the thread's beginning.
+the end; SIGINT gives exit status 1 and no final event; only a hook reaches the model meanwhile;
+the usage of a resumed thread counts from the thread's beginning.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.agents import flags
+from runtime.agents import flags, hooks
 from runtime.agents.base import Command, Ending, Launch, Outcome, Progress, Resume
 from runtime.agents.events import Transcript, conclude, numbers
 from runtime.rings import Line
 from runtime.wire import Turn
 
+HOOK_TRUST = "--dangerously-bypass-hook-trust"
 NO_TOOLS = ("agent_message", "reasoning", "todo_list", "error")
 
 
@@ -39,8 +40,12 @@ class CodexAgent:
     @property
     def chat(self) -> Resume | None:
         """From thread.started on; its usage is known at the end."""
-        thread_id = self._said.agent_session_id
-        return None if thread_id is None else Resume(thread_id, dict(self._total))
+        thread_id, before = self._said.agent_session_id, self._resume
+        if thread_id is None:
+            return None
+        is_same = before is not None and before.agent_session_id == thread_id
+        known = before.usage if before is not None and is_same else {}
+        return Resume(thread_id, dict(self._total or known))
 
     def launch(self, turn: Turn, prompt_file: str, resume: Resume | None) -> Launch:
         """Complete the command. The prompt is its last argument where the operator wrote
@@ -78,7 +83,7 @@ class CodexAgent:
         return ()
 
     def wrap_up(self, wish: Mapping[str, Any]) -> bytes | None:
-        """``codex exec`` listens to nobody; its commands may look at the control file."""
+        """``codex exec`` has no way in but a hook; its commands may look at the control file."""
         if not self.is_over:
             self._said.is_asked = True
         return None
@@ -112,13 +117,16 @@ class CodexAgent:
 
 
 def completed(argv: Sequence[str], resume: Resume | None) -> list[str]:
-    """The command with ``exec``, ``--json`` and ``resume ID`` where they are missing."""
+    """The command with ``exec``, ``--json`` and ``resume ID`` where they are missing; with our
+    hook where the operator lets hooks run untrusted."""
     argv = list(argv)
     if not {"exec", "e"} & set(argv):
         named = [i for i, part in enumerate(argv) if Path(part).name.startswith("codex")]
         argv.insert(named[0] + 1 if named else len(argv), "exec")
     if not flags.has(argv, "--json", "--experimental-json"):
         argv.append("--json")
+    if flags.has(argv, HOOK_TRUST) and not any(part.startswith("hooks.") for part in argv):
+        argv += ["-c", hooks.codex_option()]
     if resume is not None and "resume" not in argv:
         argv += ["resume", resume.agent_session_id]
     return argv

@@ -109,12 +109,12 @@ def claude(run: Run) -> Callable[..., None]:
 
 @pytest.fixture
 def codex(run: Run, models: FakeModels) -> Callable[..., None]:
-    def begin(*options: str) -> None:
+    def begin(*options: str, more: tuple[str, ...] = ()) -> None:
         provider = f'{{name="fake",base_url="{models.url}/v1",wire_api="responses",'
         provider += 'env_key="FAKE_KEY",request_max_retries=0,stream_max_retries=0}'
         settings = ["-c", f"model_providers.fake={provider}", "-c", "model_provider=fake"]
         settings += ["-m", "gpt-5", "--skip-git-repo-check"]
-        settings += ["--dangerously-bypass-approvals-and-sandbox"]
+        settings += ["--dangerously-bypass-approvals-and-sandbox", *more]
         run("codex", binary("codex"), "exec", *settings, "{prompt}", options=options)
 
     return begin
@@ -248,3 +248,17 @@ def test_claude_is_stopped_by_the_hook_at_the_deadline(
     assert report["outcome"] == "yielded"
     assert (tmp_path / "count").read_text() == "x\n"
     assert report["checkpoint"]["summary"] == "wrapped up after 1 calls"
+
+
+@pytest.mark.parametrize("deadline", ["2099-01-01T00:00:00Z", "2020-01-01T00:00:00Z"])
+def test_codex_hears_the_wrap_up_by_the_hook_where_it_is_let_run(
+    platform: FakePlatform, codex: Any, deadline: str
+) -> None:
+    codex(more=("--dangerously-bypass-hook-trust",))
+    session_id = platform.offer("[loop sleep 0.3]")
+    wait_until(lambda: is_running(platform), 60)
+    platform.direct("checkpoint", session_id, deadline_at=deadline, reason="ceiling")
+    report = platform.finish_of(session_id, 20)
+    print(report["outcome"], report["checkpoint"], report["error"], report["exit_code"])
+    assert report["outcome"] == "yielded"
+    assert report["checkpoint"]["summary"].startswith("wrapped up after ")

@@ -12,6 +12,7 @@ import pytest
 
 from runtime.agents.base import Command, Resume
 from runtime.agents.codex import CodexAgent, completed
+from runtime.rings import Line
 from runtime.settings import RuntimeSettings
 from runtime.wire import parse_turn
 
@@ -146,8 +147,22 @@ def test_a_chat_resumes_its_thread_and_its_usage_counts_from_there(
     assert lost["result"]["text"] == "echo gone"
 
 
+def test_the_usage_of_a_chat_is_kept_through_a_turn_that_did_not_say_it() -> None:
+    turn = parse_turn({"turn_id": "t", "session_id": "s", "fence": 1, "prompt": "p"})
+    agent = CodexAgent(Command(("codex", "exec")))
+    assert agent.chat is None
+    agent.launch(turn, "/f", Resume(THREAD, {"input_tokens": 100}))
+    line = json.dumps({"type": "thread.started", "thread_id": THREAD})
+    agent.on_line(Line(line, len(line), False))
+    assert agent.chat == Resume(THREAD, {"input_tokens": 100})
+
+
 def test_what_is_missing_of_the_command_is_added_and_what_is_there_stays() -> None:
     assert completed(["codex"], None) == ["codex", "exec", "--json"]
     assert completed(["/bin/codex", "-m", "x"], None) == ["/bin/codex", "exec", "-m", "x", "--json"]
+    hooked = completed(["codex", "exec", "--dangerously-bypass-hook-trust"], Resume("id"))
+    assert hooked[3:5] == ["--json", "-c"]
+    assert hooked[5].startswith("hooks.PostToolUse=")
+    assert hooked[6:] == ["resume", "id"]
     own = ["env", "A=1", "codex", "exec", "--json", "resume", "mine"]
     assert completed(own, Resume("other")) == own
