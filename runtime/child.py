@@ -14,6 +14,8 @@ from runtime import threads
 from runtime.agents.base import Agent, Launch, LaunchError, Progress
 from runtime.children import Children
 from runtime.drain import Ends, drain
+from runtime.feed import Feed
+from runtime.full_log import FullLog
 from runtime.kill import Target
 from runtime.rings import LineSplitter, TailRing
 from runtime.settings import RuntimeSettings
@@ -30,8 +32,10 @@ class Child:
         process: subprocess.Popen[bytes],
         target: Target,
         agent: Agent,
+        feed: Feed | None,
         settings: RuntimeSettings,
         on_change: Callable[[], None],
+        full_log: FullLog | None = None,
     ) -> None:
         self.process = process
         self.target = target
@@ -39,6 +43,8 @@ class Child:
         self.stdout = TailRing(settings.output_max_bytes)
         self.stderr = TailRing(settings.output_max_bytes)
         self._agent = agent
+        self._feed = feed
+        self._full_log = full_log
         self._lines = LineSplitter(settings.line_max_bytes)
         self._live = TailRing(LIVE_TEXT_BYTES)
         self._events: deque[Progress] = deque(maxlen=EVENTS_MAX)
@@ -48,23 +54,45 @@ class Child:
 
     def take(self, data: bytes, stream: str) -> None:
         """Account for output as it comes."""
+        if self._full_log is not None:
+            self._full_log.write(stream, data)
         with self._lock:
             (self.stdout if stream == "stdout" else self.stderr).write(data)
             if self._agent.reads_lines and stream == "stdout":
                 for line in self._lines.feed(data):
-                    self._add(self._agent.on_line(line.text))
+                    self._add(self._agent.on_line(line))
+                if self._agent.is_over:
+                    self.end_stdin()  # an agent that reads it goes when that ends
             else:
                 self._live.write(data)
         self._on_change()
 
     def end(self) -> None:
         """Nothing more will come."""
+        if self._full_log is not None:
+            self._full_log.close()
         with self._lock:
             if self._agent.reads_lines:
                 for line in self._lines.close():
-                    self._add(self._agent.on_line(line.text))
+                    self._add(self._agent.on_line(line))
         self.is_done.set()
         self._on_change()
+
+    def wrap_up(self, wish: Mapping[str, Any]) -> None:
+        """Tell the agent that a checkpoint is asked for; by its stdin, where that is its way."""
+        with self._lock:
+            words = self._agent.wrap_up(wish)
+        if words is not None:
+            self.tell(words)
+
+    def tell(self, data: bytes) -> bool:
+        """Write to its open stdin, without waiting; False when that is at its end."""
+        return self._feed is not None and self._feed.write(data)
+
+    def end_stdin(self) -> None:
+        """Close its stdin once everything said is written."""
+        if self._feed is not None:
+            self._feed.finish()
 
     def has_news(self) -> bool:
         """Is there something that was not reported yet?"""
@@ -95,16 +123,15 @@ class Child:
                         ring.total_bytes,
                     )
                 )
-        if self._lines.longest_bytes > self._lines.max_bytes:
-            longest = self._lines.longest_bytes
-            setting = "TURNKEEPER_LINE_MAX_BYTES"
-            hits.append(limit("line_length", self._lines.max_bytes, setting, longest))
-        return hits
-
-    @property
-    def dropped_events(self) -> int:
-        """Parsed events that were forgotten because reports could not keep up."""
-        return self._dropped_events
+        if self._lines.cut_count:
+            cut = self._lines.max_bytes, "TURNKEEPER_LINE_MAX_BYTES", self._lines.longest_bytes
+            hits.append(limit("line_length", *cut) | {"count": self._lines.cut_count})
+        if self._dropped_events:
+            hits.append(
+                {"mechanism": "event_backlog", "limit": EVENTS_MAX}
+                | {"setting": "EVENTS_MAX", "count": self._dropped_events}
+            )
+        return hits + ([] if self._full_log is None else self._full_log.limits())
 
     def _add(self, events: Any) -> None:
         for event in events:
@@ -139,7 +166,10 @@ def start_child(
         created = psutil.Process(process.pid).create_time()
     except psutil.Error:
         created = 0.0  # gone already; nothing will match it
-    child = Child(process, Target(process.pid, created, mark), agent, settings, on_change)
+    target = Target(process.pid, created, mark)
+    logs_to = settings.log_dir
+    full_log = None if logs_to is None else FullLog(logs_to, mark, settings.log_max_bytes)
+    child = Child(process, target, agent, ends.feed, settings, on_change, full_log)
 
     def run() -> None:
         try:
@@ -175,8 +205,9 @@ def _start(
     finally:
         _close({input_read, out_write, err_write})
     reads = {out_read: "stdout"} | ({} if err_read < 0 else {err_read: "stderr"})
-    stdin = None if input_write < 0 else input_write
-    return process, Ends(reads, stdin, memoryview(launch.stdin or b""))
+    if launch.stdin is None:
+        return process, Ends(reads)
+    return process, Ends(reads, Feed(input_write, launch.stdin, is_kept_open=launch.keeps_stdin))
 
 
 def _close(descriptors: set[int]) -> None:

@@ -1,6 +1,7 @@
 """HTTP to the platform: one method per route, explicit timeouts, three kinds of failure."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,10 @@ Json = dict[str, Any]
 
 class PlatformError(Exception):
     """The platform did not do what was asked."""
+
+
+class Interrupted(PlatformError):  # noqa: N818
+    """The request was ended by interrupt()."""
 
 
 class Unreachable(PlatformError):  # noqa: N818 - a state, and the name callers read best
@@ -59,18 +64,30 @@ class Token:
 class Platform:
     """The routes of one workspace over one connection pool. Thread-safe.
 
-    Every method raises Unreachable, Refused or StaleFence, and nothing else of httpx.
+    Every method raises Unreachable, Refused or StaleFence, and nothing else of httpx;
+    next_turn() also Interrupted.
     """
 
-    def __init__(self, url: str, workspace_id: str, token: Token, instance: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        workspace_id: str,
+        token: Token,
+        instance: str,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """``tls``: shared between clients, since each loads the certificates anew (1 MB)."""
         self._token = token
         self._instance = instance
         self._workspace_id = workspace_id
         self._base = f"/workspaces/{quote(workspace_id, safe='')}"
         self._is_aborted = threading.Event()
+        self._is_interrupted = threading.Event()
         self._sockets: list[socket.socket] = []
         is_loopback = urlsplit(url).hostname in LOOPBACK_NAMES
-        self._http = httpx.Client(base_url=url, trust_env=not is_loopback)
+        self._http = httpx.Client(
+            base_url=url, trust_env=not is_loopback, verify=True if tls is None else tls
+        )
 
     def close(self) -> None:
         """Close the pool."""
@@ -79,8 +96,16 @@ class Platform:
     def abort(self) -> None:
         """End the request in flight, from another thread, and refuse every later one."""
         self._is_aborted.set()
-        for sock in list(self._sockets):
-            _shut_down(sock)
+        self._wake()
+
+    def interrupt(self) -> None:
+        """End the request in flight, or the next one, until rearm() is called."""
+        self._is_interrupted.set()
+        self._wake()
+
+    def rearm(self) -> None:
+        """Let requests be sent again after interrupt()."""
+        self._is_interrupted.clear()
 
     def register(self, agent_card: Json, max_concurrent: int) -> Json:
         """Register and adopt the workspace-scoped token, if the platform gives one."""
@@ -98,9 +123,12 @@ class Platform:
         """One beat."""
         return self._post(f"{self._base}/heartbeat", body)
 
-    def next_turn(self, wait_s: float) -> Json:
-        """Wait up to ``wait_s`` on the platform's side for a turn."""
-        params = {"wait_s": f"{wait_s:g}", "instance": self._instance}
+    def next_turn(self, wait_s: float, room: int) -> Json:
+        """Wait up to ``wait_s`` on the platform's side for a turn or a directive.
+
+        With ``room`` 0 the platform answers with directives only, never with a turn.
+        """
+        params = {"wait_s": f"{wait_s:g}", "instance": self._instance, "room": str(room)}
         return self._send("GET", f"{self._base}/turns/next", params=params, extra_wait_s=wait_s)
 
     def start(self, session_id: str, fence: int) -> Json:
@@ -157,16 +185,27 @@ class Platform:
                 **content,
             )
         except (httpx.TransportError, httpx.DecodingError, OSError) as error:
+            if self._is_interrupted.is_set():
+                raise Interrupted(method + " " + path) from error
             raise Unreachable(f"{type(error).__name__}: {error}") from error
         return _reply_of(response)
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Remember the socket, so that abort() can wake a thread that waits on it."""
-        if event not in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+        """Remember the socket, so that another thread can wake the one that waits on it.
+
+        The flags are looked at again once the socket is known: a wish that came before had
+        nothing to shut down.
+        """
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            sock = info["return_value"].get_extra_info("socket")
+            self._sockets = [known for known in self._sockets if known.fileno() >= 0] + [sock]
+        elif event != "http11.send_request_headers.started":
             return
-        sock = info["return_value"].get_extra_info("socket")
-        self._sockets = [known for known in self._sockets if known.fileno() >= 0] + [sock]
-        if self._is_aborted.is_set():
+        if self._is_aborted.is_set() or self._is_interrupted.is_set():
+            self._wake()
+
+    def _wake(self) -> None:
+        for sock in list(self._sockets):
             _shut_down(sock)
 
 

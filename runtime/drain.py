@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.feed import Feed
+
 CHUNK_BYTES = 65_536
 AFTER_EXIT_QUIET_S = 0.1
 AFTER_EXIT_MAX_S = 1.0
@@ -16,13 +18,12 @@ EXIT_POLL_S = 0.05
 Sink = Callable[[str, bytes], None]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Ends:
-    """Our ends of a child's streams; ``stdin`` None when it has /dev/null."""
+    """Our ends of a child's streams; ``feed`` None when its stdin is /dev/null."""
 
     reads: dict[int, str]
-    stdin: int | None = None
-    data: memoryview = memoryview(b"")
+    feed: Feed | None = None
 
 
 def drain(process: subprocess.Popen[bytes], ends: Ends, sink: Sink) -> None:
@@ -32,12 +33,12 @@ def drain(process: subprocess.Popen[bytes], ends: Ends, sink: Sink) -> None:
     holds: once the child is gone it reads until 0.1 s of quiet, for 1 s at most. Closes all ends.
     """
     selector = selectors.DefaultSelector()
-    for fd in (*ends.reads, *([] if ends.stdin is None else [ends.stdin])):
-        os.set_blocking(fd, False)
     for fd in ends.reads:
+        os.set_blocking(fd, False)
         selector.register(fd, selectors.EVENT_READ)
-    if ends.stdin is not None:
-        selector.register(ends.stdin, selectors.EVENT_WRITE)
+    if ends.feed is not None:
+        selector.register(ends.feed.wake, selectors.EVENT_READ)
+        selector.register(ends.feed.descriptor, selectors.EVENT_WRITE)
     exit_fd = _exit_descriptor(process.pid)
     if exit_fd is not None:
         selector.register(exit_fd, selectors.EVENT_READ)
@@ -45,10 +46,11 @@ def drain(process: subprocess.Popen[bytes], ends: Ends, sink: Sink) -> None:
         _while_running(process, selector, ends, sink, exit_fd)
         _after_exit(selector, ends, sink, exit_fd)
     finally:
-        for key in list(selector.get_map().values()):
-            if key.fd != exit_fd:
-                os.close(key.fd)
+        for fd in ends.reads.keys() & selector.get_map().keys():
+            os.close(fd)
         selector.close()
+        if ends.feed is not None:
+            ends.feed.close()
         if exit_fd is not None:
             os.close(exit_fd)
 
@@ -60,22 +62,20 @@ def _while_running(
     sink: Sink,
     exit_fd: int | None,
 ) -> None:
-    timeout_s = EXIT_POLL_S if exit_fd is None else None
+    feed, timeout_s = ends.feed, EXIT_POLL_S if exit_fd is None else None
     while process.poll() is None:
         for key, _ in selector.select(timeout_s):
-            if key.fd == ends.stdin:
-                _feed(selector, ends)
-            elif key.fd != exit_fd:
+            if key.fd in ends.reads:
                 _read(selector, key.fd, ends, sink)
+            elif feed is not None and not feed.is_ended and key.fd != exit_fd:
+                _feed(selector, feed, is_wake=key.fd == feed.wake)
 
 
 def _after_exit(
     selector: selectors.BaseSelector, ends: Ends, sink: Sink, exit_fd: int | None
 ) -> None:
-    if exit_fd is not None:
-        selector.unregister(exit_fd)
-    if ends.stdin is not None and ends.stdin in selector.get_map():
-        _drop(selector, ends.stdin)
+    for fd in selector.get_map().keys() - ends.reads.keys():
+        selector.unregister(fd)
     until = time.monotonic() + AFTER_EXIT_MAX_S
     while selector.get_map() and time.monotonic() < until:
         ready = selector.select(AFTER_EXIT_QUIET_S)
@@ -97,25 +97,22 @@ def _read(selector: selectors.BaseSelector, fd: int, ends: Ends, sink: Sink) -> 
     if data:
         sink(ends.reads[fd], data)
     else:
-        _drop(selector, fd)
+        selector.unregister(fd)
+        os.close(fd)
 
 
-def _feed(selector: selectors.BaseSelector, ends: Ends) -> None:
-    assert ends.stdin is not None  # noqa: S101 - only called for the registered stdin
-    try:
-        written = os.write(ends.stdin, ends.data[:CHUNK_BYTES]) if ends.data else 0
-        ends.data = ends.data[written:]
-    except BlockingIOError:
-        return
-    except BrokenPipeError:
-        ends.data = memoryview(b"")  # the child reads no more: its right
-    if not ends.data:
-        _drop(selector, ends.stdin)
-
-
-def _drop(selector: selectors.BaseSelector, fd: int) -> None:
-    selector.unregister(fd)
-    os.close(fd)
+def _feed(selector: selectors.BaseSelector, feed: Feed, *, is_wake: bool) -> None:
+    """Write; while there is nothing to write only the wake-up is listened to."""
+    if is_wake:
+        feed.awake()
+        if feed.has_work and feed.descriptor not in selector.get_map():
+            selector.register(feed.descriptor, selectors.EVENT_WRITE)
+    elif feed.push(CHUNK_BYTES):
+        selector.unregister(feed.descriptor)
+        selector.unregister(feed.wake)
+        feed.end()
+    elif not feed.has_work:
+        selector.unregister(feed.descriptor)  # else a writable pipe would spin
 
 
 def _exit_descriptor(pid: int) -> int | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from runtime import selfexec
 from runtime.children import Children
 from runtime.kill import Target
-from runtime.settings import process_environ
+from runtime.settings import process_environ, without_secrets
 
 EXIT_WAIT_S = 5.0
 
@@ -23,7 +23,7 @@ class Guard:
             selfexec.module_command("runtime.guard_process"),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env=selfexec.module_environ(process_environ()),
+            env=selfexec.module_environ(without_secrets(process_environ())),
         )
 
     def watch(self, target: Target, directory: Path) -> None:

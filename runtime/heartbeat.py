@@ -21,7 +21,7 @@ import structlog
 from runtime import selfexec
 from runtime.beats import beat_until
 from runtime.client import Platform, Token
-from runtime.linux import set_parent_death_signal
+from runtime.linux import hide_memory, set_parent_death_signal
 from runtime.log import configure
 from runtime.settings import load_settings, process_environ
 
@@ -151,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with(options.parent)
+    hide_memory()
     configure()
     settings = load_settings()
     inbox = Inbox(sys.stdin.fileno())

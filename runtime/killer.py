@@ -2,7 +2,9 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 import structlog
@@ -13,6 +15,7 @@ from runtime.kill import KILL_RUNGS, LEFTOVER_RUNGS, KillReport, Target, climb, 
 log = structlog.get_logger(__name__)
 
 LEFTOVER_GRACE_S = 2.0
+REPORTED_MAX = 50
 
 
 class Killer:
@@ -20,6 +23,9 @@ class Killer:
 
     def __init__(self, target: Target, grace_s: float, strays: Callable[[], list[int]]) -> None:
         self.left: tuple[str, ...] = ()
+        self._why = ""
+        self._report = KillReport((), ())
+        self._elapsed_s = 0.0
         self._target = target
         self._grace_s = grace_s
         self._strays = strays
@@ -49,9 +55,35 @@ class Killer:
         elif self._find():
             self._climb(LEFTOVER_RUNGS, "leftover_processes", LEFTOVER_GRACE_S)
 
+    def limits(self, mechanism: str, reason: str) -> list[dict[str, Any]]:
+        """What the ladder did, as an entry of finish's ``limits``; none if it was not climbed.
+
+        ``mechanism`` empty: the ladder's own reason, such as ``leftover_processes``.
+        """
+        if not self._why:
+            return []
+        signaled = self._report.signaled
+        entry = {
+            "mechanism": mechanism or self._why,
+            "reason": reason,
+            "limit_s": self._grace_s,
+            "setting": "TURNKEEPER_KILL_GRACE_S",
+            "elapsed_s": round(self._elapsed_s, 3),
+            "signaled": [
+                {"pid": one.pid, "name": one.name, "signal": one.signal}
+                for one in signaled[:REPORTED_MAX]
+            ],
+            "left": list(self.left[:REPORTED_MAX]),
+        }
+        if len(signaled) > REPORTED_MAX:
+            entry["signaled_count"] = len(signaled)
+        return [entry]
+
     def _climb(self, rungs: tuple[signal.Signals, ...], why: str, grace_s: float) -> None:
+        began_at = time.monotonic()
         report = climb(self._find, rungs, grace_s, self._hurry)
-        self.left = report.left
+        self.left, self._report, self._why = report.left, report, why
+        self._elapsed_s = time.monotonic() - began_at
         _log(self._target, why, report)
 
     def _find(self) -> list[psutil.Process]:

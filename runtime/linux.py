@@ -1,9 +1,10 @@
-"""The two prctl calls the runtime wants; both say False where there is no prctl."""
+"""The prctl calls the runtime wants; each says False where there is no prctl."""
 
 import ctypes
 import sys
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -15,6 +16,15 @@ def become_subreaper() -> bool:
 def set_parent_death_signal(signal_number: int) -> bool:
     """Ask for a signal when the parent *thread* that forked us ends (prctl(2))."""
     return _prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+def hide_memory() -> bool:
+    """Keep processes of the same user from reading this one's memory and environment.
+
+    Its environment holds the token. Undone by exec, so children are not affected; nothing helps
+    against root (prctl(2), ptrace(2)).
+    """
+    return _prctl(PR_SET_DUMPABLE, 0)
 
 
 def _prctl(option: int, value: int) -> bool:

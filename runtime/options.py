@@ -34,6 +34,10 @@ def parse(argv: Sequence[str]) -> RunOptions:
     parser.add_argument("--max-concurrent", type=_positive, metavar="N")
     parser.add_argument("--stdin", action="store_true", help="write the prompt to CMD's stdin")
     parser.add_argument("--file", action="store_true", help="give the prompt as a file: {file}")
+    parser.add_argument("--home", metavar="DIR", default="", help="give CMD a HOME of its own")
+    parser.add_argument(
+        "--resume-chat", action="store_true", help="go on with the chat of the turn's context"
+    )
     parser.add_argument("--pty", action="store_true", help="give CMD a terminal as stdout/stderr")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD")
     found = parser.parse_args(argv)
@@ -44,7 +48,9 @@ def parse(argv: Sequence[str]) -> RunOptions:
         command = [*command, "{file}"]
     return RunOptions(
         workspace_id=found.workspace,
-        command=Command(tuple(command), found.stdin, found.file, found.pty),
+        command=Command(
+            tuple(command), found.stdin, found.file, found.pty, found.resume_chat, found.home
+        ),
         agent=found.agent,
         max_concurrent=found.max_concurrent,
         url=found.url.rstrip("/") if found.url else None,

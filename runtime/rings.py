@@ -61,6 +61,7 @@ class LineSplitter:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.longest_bytes = 0
+        self.cut_count = 0
         self._head = bytearray()
         self._length = 0
 
@@ -86,6 +87,7 @@ class LineSplitter:
         text = self._head.decode("utf-8", "replace").removesuffix("\r")
         line = Line(text, self._length, self._length > self.max_bytes)
         self.longest_bytes = max(self.longest_bytes, self._length)
+        self.cut_count += line.is_cut
         self._head.clear()
         self._length = 0
         return line

@@ -27,7 +27,6 @@ class Roster:
         self._changed = threading.Condition()
         self._working: dict[str, Member] = {}
         self._reporting: set[str] = set()
-        self._is_closed = False
         self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     def admit(self, session_id: str, fence: int, member: Member) -> bool:
@@ -54,17 +53,15 @@ class Roster:
         with self._changed:
             self._reporting.discard(session_id)
 
-    def close(self) -> None:
-        """No slot from now on; wakes who waits for one."""
+    def room(self) -> int:
+        """How many slots are free."""
         with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
+            return max(0, self.slots - len(self._working))
 
-    def wait_for_slot(self) -> bool:
-        """Wait until there is room for one more; False once closed."""
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """Is a slot free? Waits for one."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or len(self._working) < self.slots)
-            return not self._is_closed
+            return self._changed.wait_for(lambda: len(self._working) < self.slots, timeout_s)
 
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Is nothing working? Waits for it."""

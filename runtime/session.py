@@ -4,18 +4,20 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
-from runtime.agents.base import Agent, Command, Ending, LaunchError, Outcome
+from runtime.agents.base import Agent, Command, Ending, LaunchError, Outcome, Resume
+from runtime.chats import Chats
 from runtime.child import Child, start_child
 from runtime.children import Children
 from runtime.client import Platform
+from runtime.environ import child_environ
 from runtime.files import SessionFiles, read_checkpoint, session_files, write_atomically
 from runtime.guard import Guard
-from runtime.kill import CANCEL_RUNGS, KILL_RUNGS, LEFTOVER_RUNGS, MARK_NAME, Target
+from runtime.kill import CANCEL_RUNGS, KILL_RUNGS, LEFTOVER_RUNGS, Target
 from runtime.killer import Killer
 from runtime.pace import due
 from runtime.reporter import Reporter
@@ -25,7 +27,7 @@ from runtime.wire import Directive, Turn
 
 log = structlog.get_logger(__name__)
 
-AFTER_TERMINAL_EVENT_S = 10.0
+MECHANISMS = {"canceled": "cancel", "terminated": "terminate"}
 
 Rungs = tuple[signal.Signals, ...]
 
@@ -38,6 +40,7 @@ class Host:
     settings: RuntimeSettings
     command: Command
     make_agent: Callable[[Command], Agent]
+    chats: Chats
     platform: Platform
     spool: Spool
     children: Children
@@ -50,12 +53,12 @@ class Host:
 @dataclass
 class _State:
     """Guarded by the session's lock. ``end_as``: why we end the child, the first reason wins
-    over later ones except that ``stale`` wins over all."""
+    over later ones except that ``stale`` wins over all. ``wish``: what was asked of the child."""
 
     obeyed: set[str] = field(default_factory=set)
     end_as: str = ""
     reason: str = ""
-    is_checkpoint_requested: bool = False
+    wish: dict[str, Any] | None = None
     killer: Killer | None = None
     files: SessionFiles | None = None
     child: Child | None = None
@@ -75,17 +78,20 @@ class Session:
 
     def run(self) -> bool:
         """Do the whole turn. True when the platform knows how it ended, False when spooled."""
-        agent = self._host.make_agent(self._host.command)
         try:
             with session_files(self.turn) as files:
-                child = self._launch(agent, files)
-                self._report_while_running(child, agent)
-                return self._end(child, agent, files)
+                resume = self._host.chats.find(self.turn)
+                outcome, report = self._attempt(files, resume)
+                if outcome.is_resume_lost and not self._state.end_as:
+                    self._log.warning("chat_lost", error=str(outcome.error))
+                    self._host.chats.forget(self.turn)
+                    outcome, report = self._attempt(files, None)
+                return self._finish(outcome, report)
         except LaunchError as error:
             self._host.guard.unwatch(self.turn.session_id)
             self._log.error("launch_failed", code=error.code, error=str(error))
             failure = {"code": error.code, "message": str(error)}
-            return self._finish(Outcome("failed", error=failure), None, None, [])
+            return self._finish(Outcome("failed", error=failure), {"exit_code": None})
 
     def direct(self, directive: Directive) -> None:
         """Carry out a directive once; one for another fence is not for us."""
@@ -105,13 +111,15 @@ class Session:
             self._end_child("terminated", KILL_RUNGS, directive.reason or "terminated")
 
     def request_checkpoint(self, deadline_at: str | None, reason: str) -> None:
-        """Ask the child, through its control file, to save and exit."""
+        """Ask the child to save and exit: by its control file, and in its agent's own way."""
         with self._lock:
-            self._state.is_checkpoint_requested = True
-            self._state.reason = reason
-            files = self._state.files
-            if files is not None:
-                self._write_control(files, deadline_at)
+            self._state.wish = {
+                "action": "checkpoint",
+                "deadline_at": deadline_at,
+                "reason": reason,
+                "session_id": self.turn.session_id,
+            }
+            self._pass_on_wish()
 
     def hand_back(self) -> None:
         """End the child and release the turn unfinished: this runtime is stopping."""
@@ -122,18 +130,17 @@ class Session:
         self._log.warning("session_is_stale")
         self._end_child("stale", KILL_RUNGS, "stale_fence")
 
-    def _write_control(self, files: SessionFiles, deadline_at: str | None) -> None:
-        wish = {
-            "action": "checkpoint",
-            "deadline_at": deadline_at,
-            "reason": self._state.reason,
-            "session_id": self.turn.session_id,
-            "checkpoint_file": str(files.checkpoint),
-        }
+    def _pass_on_wish(self) -> None:
+        """Under the lock. Nothing while there is no child to ask: its start comes back here."""
+        files, child, wish = self._state.files, self._state.child, self._state.wish
+        if files is None or child is None or wish is None:
+            return
+        wish["checkpoint_file"] = str(files.checkpoint)
         try:
             write_atomically(files.control, wish)
         except OSError as error:
             self._log.error("control_file_failed", error=str(error))
+        child.wrap_up(wish)
 
     def _end_child(self, end_as: str, rungs: Rungs, why: str) -> None:
         with self._lock:
@@ -143,59 +150,53 @@ class Session:
         if killer is not None:
             killer.start(rungs, why)
 
-    def _launch(self, agent: Agent, files: SessionFiles) -> Child:
+    def _attempt(
+        self, files: SessionFiles, resume: Resume | None
+    ) -> tuple[Outcome, dict[str, Any]]:
+        """One child from start to end. Raises: LaunchError."""
+        agent = self._host.make_agent(self._host.command)
+        child = self._launch(agent, files, resume)
+        self._report_while_running(child, agent)
+        return self._end(child, agent, files)
+
+    def _launch(self, agent: Agent, files: SessionFiles, resume: Resume | None) -> Child:
         """Raises: LaunchError, also when the session was ended before it began."""
-        launch = agent.launch(self.turn, str(files.prompt))
-        environ = {**self._environ(files), **launch.environ}
-        host, settings = self._host, self._host.settings
+        host, turn = self._host, self.turn
+        command, settings = host.command, host.settings
+        launch = agent.launch(turn, str(files.prompt), resume)
+        environ = child_environ(
+            settings, host.workspace_id, turn, files, command.home, launch.environ
+        )
         with self._lock:
             if self._state.end_as:
                 raise LaunchError("canceled", "ended before it began")
-            host.guard.watch(Target(0, 0.0, self.turn.session_id), files.directory)
+            host.guard.watch(Target(0, 0.0, turn.session_id), files.directory)
             child = start_child(
                 launch,
                 environ,
-                self.turn.session_id,
+                turn.session_id,
                 agent,
                 host.children,
                 settings,
                 self._wake.set,
-                uses_pty=host.command.uses_pty,
+                uses_pty=command.uses_pty,
             )
-            grace_s = settings.kill_grace_s
-            self._state.killer = Killer(child.target, grace_s, host.find_strays)
+            self._state.killer = Killer(child.target, settings.kill_grace_s, host.find_strays)
             self._state.files, self._state.child = files, child
-            if self._state.is_checkpoint_requested:
-                self._write_control(files, None)
+            self._pass_on_wish()
         host.guard.watch(child.target, files.directory)
         self._log.info("child_started", pid=child.process.pid)
         return child
 
-    def _environ(self, files: SessionFiles) -> dict[str, str]:
-        turn = self.turn
-        mine = {
-            "TURNKEEPER_URL": self._host.settings.url,
-            "TURNKEEPER_WORKSPACE": self._host.workspace_id,
-            "TURNKEEPER_TURN_ID": turn.turn_id,
-            "TURNKEEPER_SESSION_ID": turn.session_id,
-            "TURNKEEPER_CONTROL_FILE": str(files.control),
-            "TURNKEEPER_CHECKPOINT_FILE": str(files.checkpoint),
-            "TURNKEEPER_TURN_FILE": str(files.turn),
-            MARK_NAME: turn.session_id,
-        }
-        if turn.ceiling_at:
-            mine["TURNKEEPER_DEADLINE"] = turn.ceiling_at
-        if turn.traceparent:
-            mine["TRACEPARENT"] = turn.traceparent
-        return {**self._host.settings.child_environ, **mine}
-
     def _report_while_running(self, child: Child, agent: Agent) -> None:
         began_at = sent_at = time.monotonic()
         over_at = 0.0
+        kept: Resume | None = None
         settings = self._host.settings
         batch_s, keepalive_s = settings.output_interval_s, settings.keepalive_s
         while not child.is_done.is_set():
             now = time.monotonic()
+            kept = self._keep_chat(agent, kept)
             next_due = due(now, sent_at, child.has_news(), batch_s, keepalive_s)
             if next_due.what == "news":
                 self._report_news(child)
@@ -207,13 +208,20 @@ class Session:
             wait_s = next_due.wait_s
             if agent.is_over:
                 over_at = over_at or now
-                wait_s = min(wait_s, AFTER_TERMINAL_EVENT_S)
-                if now - over_at >= AFTER_TERMINAL_EVENT_S:
+                wait_s = min(wait_s, settings.exit_wait_s)
+                if now - over_at >= settings.exit_wait_s:
                     self._kill_lingering()
             self._wake.wait(wait_s)
             self._wake.clear()
-        if sent_at > began_at and child.has_news():
-            self._report_news(child)  # the end of what somebody follows live
+        if child.has_news() and (sent_at > began_at or agent.reads_lines):
+            self._report_news(child)  # the end of what somebody follows live; every tool event
+
+    def _keep_chat(self, agent: Agent, kept: Resume | None) -> Resume | None:
+        """Remember the agent's chat as soon as it is known: it outlives a killed supervisor."""
+        chat = agent.chat
+        if chat is not None and chat != kept:
+            self._host.chats.keep(self.turn, chat)
+        return chat
 
     def _report_news(self, child: Child) -> None:
         for event in child.take_news():
@@ -226,31 +234,35 @@ class Session:
         if killer is not None:
             killer.start(CANCEL_RUNGS, "lingers_after_terminal_event")
 
-    def _end(self, child: Child, agent: Agent, files: SessionFiles) -> bool:
-        killer = self._state.killer
+    def _end(
+        self, child: Child, agent: Agent, files: SessionFiles
+    ) -> tuple[Outcome, dict[str, Any]]:
+        """After the child's exit: end what it left, and read what it did."""
+        with self._lock:
+            killer, state = self._state.killer, self._state
+            is_asked = state.wish is not None
+            state.files = state.child = None  # a late request has nowhere to go
         assert killer is not None  # noqa: S101 - set together with the child
         killer.clean_up()
         self._host.guard.unwatch(self.turn.session_id)
         self._host.children.reap_orphans()
         if killer.left:
             self._host.on_left(killer.left)
-        if child.dropped_events:
-            self._log.warning("limit_hit", mechanism="event_backlog", dropped=child.dropped_events)
-        exit_code = child.process.returncode
-        checkpoint = read_checkpoint(files.checkpoint)
-        with self._lock:
-            is_asked = self._state.is_checkpoint_requested
-            self._state.files = None  # the directory goes; a late request has nowhere to go
-        ending = Ending(exit_code, child.stdout.text(), child.stderr.text(), is_asked, checkpoint)
-        return self._finish(agent.outcome(ending), exit_code, checkpoint, child.limits())
+        self._keep_chat(agent, None)
+        note, exit_code = read_checkpoint(files.checkpoint), child.process.returncode
+        ending = Ending(
+            exit_code, child.stdout.text(), child.stderr.text(), is_asked, note is not None
+        )
+        outcome = agent.outcome(ending)
+        mechanism = MECHANISMS.get(state.end_as, "")
+        ladder = killer.limits(mechanism, state.reason if mechanism else "")
+        return outcome, {
+            "checkpoint": note if note is not None else outcome.checkpoint,
+            "exit_code": exit_code,
+            "limits": [*child.limits(), *outcome.limits, *ladder],
+        }
 
-    def _finish(
-        self,
-        outcome: Outcome,
-        exit_code: int | None,
-        checkpoint: dict[str, Any] | None,
-        limits: list[dict[str, Any]],
-    ) -> bool:
+    def _finish(self, outcome: Outcome, report: dict[str, Any]) -> bool:
         with self._lock:
             end_as, reason = self._state.end_as, self._state.reason
         if end_as == "stale":
@@ -260,16 +272,16 @@ class Session:
             return self._reporter.release(reason)
         if end_as:
             error = {"code": end_as, "message": reason}
-            outcome = Outcome("canceled", outcome.text, error)
-        for hit in limits:
+            outcome = replace(outcome, outcome="canceled", error=error)
+        for hit in report.get("limits", ()):
             self._log.warning("limit_hit", **hit)
         return self._reporter.finish(
             {
+                "checkpoint": None,
+                "limits": [],
+                **report,
                 "outcome": outcome.outcome,
-                "result": {"text": outcome.text},
+                "result": {"text": outcome.text, **outcome.extra},
                 "error": None if outcome.error is None else dict(outcome.error),
-                "checkpoint": checkpoint,
-                "exit_code": exit_code,
-                "limits": limits,
             }
         )

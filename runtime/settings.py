@@ -27,9 +27,13 @@ class RuntimeSettings:
     line_max_bytes: int = 1_048_576
     spool_dir: Path = Path("~/.turnkeeper/spool")
     spool_max_bytes: int = 67_108_864
+    state_dir: Path = Path("~/.turnkeeper/state")
+    log_dir: Path | None = None
+    log_max_bytes: int = 67_108_864
     drain_s: float = 20.0
     max_concurrent: int = 1
     kill_grace_s: float = 10.0
+    exit_wait_s: float = 10.0
     retry_min_s: float = 0.5
     retry_max_s: float = 15.0
     child_environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -48,9 +52,13 @@ class RuntimeSettings:
             line_max_bytes=_count(environ, "TURNKEEPER_LINE_MAX_BYTES", 1_048_576, 1024),
             spool_dir=Path(environ.get("TURNKEEPER_SPOOL_DIR") or cls.spool_dir).expanduser(),
             spool_max_bytes=_count(environ, "TURNKEEPER_SPOOL_MAX_BYTES", 67_108_864, 1_048_576),
+            state_dir=Path(environ.get("TURNKEEPER_STATE_DIR") or cls.state_dir).expanduser(),
+            log_dir=_optional_path(environ, "TURNKEEPER_LOG_DIR"),
+            log_max_bytes=_count(environ, "TURNKEEPER_LOG_MAX_BYTES", 67_108_864, 1024),
             drain_s=_number(environ, "TURNKEEPER_DRAIN_S", 20, 0, 3600),
             max_concurrent=_count(environ, "TURNKEEPER_MAX_CONCURRENT", 1, 1),
             kill_grace_s=_number(environ, "TURNKEEPER_KILL_GRACE_S", 10, 0, 600),
+            exit_wait_s=_number(environ, "TURNKEEPER_EXIT_WAIT_S", 10, 0, 600),
             retry_min_s=_number(environ, "TURNKEEPER_RETRY_MIN_S", 0.5, 0.01, 60),
             retry_max_s=_number(environ, "TURNKEEPER_RETRY_MAX_S", 15, 0.01, 600),
             child_environ=without_secrets(environ),
@@ -74,6 +82,11 @@ def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if not (name.startswith("TURNKEEPER_") and name.endswith(SECRET_ENDINGS))
     }
+
+
+def _optional_path(environ: Mapping[str, str], name: str) -> Path | None:
+    text = environ.get(name)
+    return Path(text).expanduser() if text else None
 
 
 def _bounded(

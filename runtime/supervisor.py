@@ -14,16 +14,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import psutil
 import structlog
 
-from runtime import backoff, courier, options, poller, threads
+from runtime import backoff, courier, options, threads
 from runtime.agents import kinds
 from runtime.beats import beat_until
+from runtime.chats import Chats
 from runtime.children import Children
 from runtime.client import Platform, PlatformError, Refused, Token, Unreachable
 from runtime.guard import Guard
-from runtime.linux import become_subreaper
+from runtime.linux import become_subreaper, hide_memory
 from runtime.log import configure
 from runtime.options import RunOptions
 from runtime.poller import Poller
@@ -45,6 +47,7 @@ JOIN_S = 5.0
 
 def main(argv: Sequence[str]) -> int:
     """Run until SIGTERM or SIGINT. 0 = stopped, 70 = a bug, 77 = the token was refused."""
+    hide_memory()
     chosen = options.parse(argv)
     configure()
     settings = load_settings()
@@ -66,9 +69,9 @@ class Supervisor:
         self._left: tuple[str, ...] = ()
         self._stopping = threading.Event()
         self._beating_ends = threading.Event()
-        token = Token(settings.token)
+        token, tls = Token(settings.token), httpx.create_ssl_context()
         self._reports, self._polls, self._beats = (
-            Platform(self.settings.url, chosen.workspace_id, token, self._instance)
+            Platform(self.settings.url, chosen.workspace_id, token, self._instance, tls)
             for _ in range(3)
         )
         self._roster = Roster(chosen.max_concurrent or settings.max_concurrent)
@@ -107,7 +110,7 @@ class Supervisor:
         )
         runs = {
             "beat": self._beat,
-            "poll": lambda: poller.run(work),
+            "poll": work.run,
             "courier": lambda: courier.run(
                 self._reports, self._spool, self.settings, self._beating_ends, self._roster.gone
             ),
@@ -120,6 +123,7 @@ class Supervisor:
             settings=self.settings,
             command=self._chosen.command,
             make_agent=kinds()[self._chosen.agent],
+            chats=self._chats(),
             platform=self._reports,
             spool=self._spool,
             children=self._children,
@@ -128,6 +132,10 @@ class Supervisor:
             on_directives=self._direct,
             on_left=self._note_left,
         )
+
+    def _chats(self) -> Chats:
+        root = self.settings.state_dir if self._chosen.command.resumes_chat else None
+        return Chats(root, self._chosen.workspace_id, self._chosen.agent)
 
     def _register(self) -> None:
         card = {
@@ -219,7 +227,6 @@ class Supervisor:
         drain_s = self.settings.drain_s
         log.info("draining", working=self._roster.count(), setting="TURNKEEPER_DRAIN_S")
         self._stopping.set()
-        self._roster.close()
         self._polls.abort()
         running["poll"].join(JOIN_S)
         deadline = datetime.now(UTC) + timedelta(seconds=drain_s)

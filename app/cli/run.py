@@ -16,6 +16,8 @@ from app.cli.environment import inherited
 @click.option("--pty", is_flag=True, help="Give the agent a terminal.")
 @click.option("--max-concurrent", type=click.IntRange(min=1), help="Turns at a time.")
 @click.option("--agent", help="Kind of CLI: plain, claude, codex.")
+@click.option("--home", metavar="DIR", help="Give the agent a HOME of its own.")
+@click.option("--resume-chat", is_flag=True, help="Go on with the chat of the turn's context.")
 @click.option("--name", help="Name on the agent card.  [default: the workspace]")
 @click.option("--url", help="Address of the API.  [env: TURNKEEPER_URL]")
 @click.option("--token", help="Bearer token.  [env: TURNKEEPER_TOKEN]")
@@ -28,6 +30,8 @@ def run(
     pty: bool,
     max_concurrent: int | None,
     agent: str | None,
+    home: str | None,
+    resume_chat: bool,
     name: str | None,
     url: str | None,
     token: str | None,
@@ -40,7 +44,9 @@ def run(
     """
     chosen = [how] if how else []
     chosen += ["--pty"] if pty else []
-    for flag, value in (("--max-concurrent", max_concurrent), ("--agent", agent), ("--name", name)):
+    chosen += ["--resume-chat"] if resume_chat else []
+    given = {"--max-concurrent": max_concurrent, "--agent": agent, "--home": home, "--name": name}
+    for flag, value in given.items():
         chosen += [flag, str(value)] if value else []
     api = narrowed(cli, url, token, None).api
     # The token goes by the environment: an argument would be seen by everyone on the machine.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from runtime.rings import Line
 from runtime.wire import Turn
 
 PROMPT_ARGUMENT_MAX_BYTES = 100_000
@@ -25,15 +26,19 @@ class Command:
     uses_stdin: bool = False
     uses_file: bool = False
     uses_pty: bool = False
+    resumes_chat: bool = False
+    home: str = ""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One child to start. ``stdin`` None means /dev/null; bytes are written, then closed."""
+    """One child to start. ``stdin`` None means /dev/null; bytes are written, then closed, or
+    with ``keeps_stdin`` followed by further lines until the agent is over."""
 
     argv: tuple[str, ...]
     stdin: bytes | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
+    keeps_stdin: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,16 +58,32 @@ class Ending:
     stdout: str
     stderr: str
     is_checkpoint_requested: bool = False
-    checkpoint: Mapping[str, Any] | None = None
+    has_checkpoint: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What finish reports: ``completed | failed | yielded | input_required | canceled``."""
+    """What finish reports: ``completed | failed | yielded | input_required | canceled``.
+
+    ``extra`` goes into finish's result beside the text: ``usage``, ``agent_session_id``.
+    ``is_resume_lost``: nothing was done, because the chat to resume is gone; start it afresh.
+    """
 
     outcome: str
     text: str = ""
     error: Mapping[str, Any] | None = None
+    checkpoint: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    limits: tuple[dict[str, Any], ...] = ()
+    is_resume_lost: bool = False
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A chat to go on with: the agent's own id of it, and what it had used when it was left."""
+
+    agent_session_id: str
+    usage: Mapping[str, float] = field(default_factory=dict)
 
 
 class Agent(Protocol):
@@ -71,14 +92,23 @@ class Agent(Protocol):
     reads_lines: bool
     """True: stdout is given to ``on_line``. False: stdout and stderr are reported as they come."""
 
-    is_over: bool
-    """True once a terminal event was read: the child is then given 10 s to exit by itself."""
+    @property
+    def is_over(self) -> bool:
+        """True once a terminal event was read: the child is then given 10 s to exit by itself."""
 
-    def launch(self, turn: Turn, prompt_file: str) -> Launch:
+    @property
+    def chat(self) -> Resume | None:
+        """How to resume what this agent began; None as long as it has not said."""
+
+    def launch(self, turn: Turn, prompt_file: str, resume: Resume | None) -> Launch:
         """How to start the child. Raises: LaunchError."""
 
-    def on_line(self, line: str) -> Sequence[Progress]:
+    def on_line(self, line: Line) -> Sequence[Progress]:
         """What one line of stdout says."""
+
+    def wrap_up(self, wish: Mapping[str, Any]) -> bytes | None:
+        """A checkpoint is asked for (``wish``: the control file). What to write to stdin, if
+        anything."""
 
     def outcome(self, ending: Ending) -> Outcome:
         """What to report, once the child is gone."""

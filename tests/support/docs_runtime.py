@@ -30,9 +30,14 @@ RUNTIME = {
     "TURNKEEPER_LINE_MAX_BYTES": "Longest line that an agent kind with a line protocol reads.",
     "TURNKEEPER_SPOOL_DIR": "Where reports wait on disk while the platform is away.",
     "TURNKEEPER_SPOOL_MAX_BYTES": "Disk that waiting reports may take.",
+    "TURNKEEPER_STATE_DIR": "Where `--resume-chat` keeps which chat belongs to which context.",
+    "TURNKEEPER_LOG_DIR": "Where the whole output of each session is kept; not set: nowhere. "
+    "Nothing is ever removed there.",
+    "TURNKEEPER_LOG_MAX_BYTES": "Longest file in that directory; the rest is drained and counted.",
     "TURNKEEPER_DRAIN_S": "How long a stopping runtime lets its commands wrap up.",
     "TURNKEEPER_MAX_CONCURRENT": "Turns at a time.",
     "TURNKEEPER_KILL_GRACE_S": "Pause between the signals that end a command.",
+    "TURNKEEPER_EXIT_WAIT_S": "How long an agent may go on after its last word before it is ended.",
     "TURNKEEPER_RETRY_MIN_S": "First pause before an unreachable platform is tried again.",
     "TURNKEEPER_RETRY_MAX_S": "Longest pause before an unreachable platform is tried again.",
 }
@@ -89,7 +94,7 @@ def _read(environ: Mapping[str, Any]) -> dict[str, Any]:
         found = RuntimeSettings.from_env({name: str(value) for name, value in environ.items()})
     declared = {field.name: field.default for field in fields(RuntimeSettings)}
     return {name: getattr(found, name) for name in declared if name != "child_environ"} | {
-        "spool_dir": declared["spool_dir"]
+        name: declared[name] for name in ("spool_dir", "state_dir")
     }
 
 

@@ -101,11 +101,11 @@ def test_the_table_of_runtime_settings_names_nothing_that_is_gone() -> None:
 def test_what_the_runtime_sets_for_its_command_is_there() -> None:
     """Read from the sources: the names are keys of literal dicts and constants."""
     sources = "".join(path.read_text() for path in (ROOT / "runtime").rglob("*.py"))
-    tree = ast.parse((ROOT / "runtime/session.py").read_text())
+    tree = ast.parse((ROOT / "runtime/environ.py").read_text())
     environ = next(
         node
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.name == "_environ"
+        if isinstance(node, ast.FunctionDef) and node.name == "child_environ"
     )
     set_there = re.findall(r"TURNKEEPER_[A-Z_]+|TRACEPARENT", ast.unparse(environ))
     assert set(set_there) <= set(docs_runtime.CHILD)

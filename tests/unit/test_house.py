@@ -13,7 +13,13 @@ PYTHON_MAX_LINES, LUA_MAX_LINES = 400, 60
 
 PYTHON = sorted(p for top in (*PACKAGES, "tests") for p in (ROOT / top).rglob("*.py"))
 LUA = sorted((ROOT / "app/core/lua").rglob("*.lua"))
-MAY_READ_ENVIRONMENT = ("app/core/settings.py", "runtime/settings.py", "app/cli/", "tests/")
+MAY_READ_ENVIRONMENT = (
+    "app/core/settings.py",
+    "runtime/settings.py",
+    "runtime/hook.py",  # a command of its own, started at every tool call: it imports nothing
+    "app/cli/",
+    "tests/",
+)
 MAY_SLEEP = ("tests/support/",)
 
 

@@ -47,13 +47,17 @@ def test_run_becomes_the_runtime_and_keeps_the_token_out_of_its_arguments() -> N
         "import os, sys, json\n"
         "os.execve = lambda path, argv, env: (print(json.dumps([argv, env])), sys.exit(0))\n"
         "sys.argv = ['turnkeeper', '--token', 'tk_x', 'run', '-w', 'seo', '--stdin', '--pty',\n"
-        "            '--max-concurrent', '3', '--', 'my-agent', '--flag', '{prompt}']\n"
+        "            '--max-concurrent', '3', '--home', '/h', '--resume-chat',\n"
+        "            '--agent', 'codex', '--', 'my-agent', '--flag', '{prompt}']\n"
         "from app.cli.main import main\n"
         "main()\n"
     )
     answer = python(code, TURNKEEPER_URL="http://127.0.0.1:9")
     argv, env = json.loads(answer.stdout)
-    expected = "-P -m runtime -w seo --stdin --pty --max-concurrent 3 -- my-agent --flag {prompt}"
+    expected = (
+        "-P -m runtime -w seo --stdin --pty --resume-chat --max-concurrent 3 --agent codex "
+        "--home /h -- my-agent --flag {prompt}"
+    )
     assert argv == [sys.executable, *expected.split()]
     assert (env["TURNKEEPER_URL"], env["TURNKEEPER_TOKEN"]) == ("http://127.0.0.1:9", "tk_x")
 

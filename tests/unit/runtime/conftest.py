@@ -5,7 +5,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,9 @@ def settings(platform: FakePlatform, tmp_path: Path) -> RuntimeSettings:
             "TURNKEEPER_HEARTBEAT_MIN_S": "0.05",
             "TURNKEEPER_KEEPALIVE_S": "60",
             "TURNKEEPER_SPOOL_DIR": str(tmp_path / "spool"),
+            "TURNKEEPER_STATE_DIR": str(tmp_path / "state"),
             "TURNKEEPER_DRAIN_S": "0.3",
+            "TURNKEEPER_EXIT_WAIT_S": "0.3",
             "TURNKEEPER_KILL_GRACE_S": "0.3",
             "TURNKEEPER_POLL_WAIT_S": "2",
             "TURNKEEPER_OUTPUT_INTERVAL_S": "0.2",
@@ -110,8 +112,10 @@ def start(settings: RuntimeSettings, platform: FakePlatform) -> Iterator[Start]:
     started: list[Running] = []
 
     def run(*argv: str, max_concurrent: int = 1, **changes: Any) -> Running:
-        modes = {k: changes.pop(k) for k in ("uses_stdin", "uses_file", "uses_pty") if k in changes}
-        options = RunOptions(WORKSPACE, Command(argv, **modes), max_concurrent=max_concurrent)
+        names = {field.name for field in fields(Command)} - {"argv"}
+        modes = {name: changes.pop(name) for name in names & changes.keys()}
+        agent = changes.pop("agent", "plain")
+        options = RunOptions(WORKSPACE, Command(argv, **modes), agent, max_concurrent)
         running = Running(replace(settings, **changes), options)
         started.append(running)
         return running

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 
@@ -40,6 +40,10 @@ class FakePlatform:
         self.requests: list[tuple[str, Json, float, str]] = []
         self.turns: list[Json] = []
         self.directives: list[Json] = []
+        self.polls: list[int] = []
+        self.speaks_by_poll = True
+        self.speaks_by_beat = True
+        self._unpolled: list[Json] = []
         self.stale: set[str] = set()
         self.is_down = False
         self.refuse_register = 0
@@ -73,7 +77,12 @@ class FakePlatform:
         return str(session_id)
 
     def direct(self, kind: str, session_id: str, **fields: Any) -> None:
-        self.directives.append({"type": kind, "session_id": session_id, **fields})
+        """Handed once over the poll, and repeated in every reply to a heartbeat."""
+        with self.changed:
+            directive = {"type": kind, "session_id": session_id, **fields}
+            self.directives.append(directive)
+            self._unpolled.append(directive)
+            self.changed.notify_all()
 
     def of(self, verb: str, session_id: str | None = None) -> list[Json]:
         """Bodies of accepted and refused requests whose path ends with the verb."""
@@ -90,7 +99,7 @@ class FakePlatform:
     def times_of(self, verb: str) -> list[float]:
         return [at for path, _, at, _ in list(self.requests) if path.endswith("/" + verb)]
 
-    def answer(self, path: str, body: Json) -> tuple[int, Json]:
+    def answer(self, path: str, body: Json, query: str = "") -> tuple[int, Json]:
         if self.is_down:
             return 503, {"code": "down"}
         if path == "/registry/register":
@@ -98,19 +107,32 @@ class FakePlatform:
                 return self.refuse_register, {"code": "unauthorized", "title": "Bad token"}
             return 200, {"status": "registered", "auth_token": self.auth_token}
         if path.endswith("/turns/next"):
-            return 200, {"turn": self._next_turn(), "directives": []}
+            asked = parse_qs(query)
+            return 200, self._next(int(asked["room"][0]), float(asked["wait_s"][0]))
         session_id = path.split("/")[-2]
         if session_id in self.stale:
             return 409, {"code": "stale_fence", "title": "The session was ended"}
         if path.endswith("/progress") and self.report_delay_s:
             threading.Event().wait(self.report_delay_s)
-        directives, self.directives = self.directives, []
+        speaks = path.endswith("/heartbeat") and self.speaks_by_beat
+        directives = list(self.directives) if speaks else []
         return 200, {"status": "ok", "directives": directives, "queue_depth": 0}
 
-    def _next_turn(self) -> Json | None:
+    def _next(self, room: int, wait_s: float) -> Json:
+        def has_news() -> bool:
+            has_order = self.speaks_by_poll and bool(self._unpolled)
+            return has_order or (room > 0 and bool(self.turns)) or self.is_closing
+
         with self.changed:
-            self.changed.wait_for(lambda: self.turns or self.is_closing, 2.0)
-            return self.turns.pop(0) if self.turns and not self.is_closing else None
+            self.polls.append(room)
+            self.changed.wait_for(has_news, wait_s)
+            if self.is_closing:
+                return {"turn": None, "directives": []}
+            directives: list[Json] = []
+            if self.speaks_by_poll:
+                directives, self._unpolled = self._unpolled, []
+            turn = self.turns.pop(0) if room and self.turns else None
+            return {"turn": turn, "directives": directives}
 
 
 class _Server(ThreadingHTTPServer):
@@ -134,7 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(json.loads(self.rfile.read(length) or b"{}"))
 
     def _answer(self, body: Json) -> None:
-        platform, path = self.server.platform, urlsplit(self.path).path
+        platform, target = self.server.platform, urlsplit(self.path)
+        path = target.path
         at = time.monotonic()
         if not path.endswith("/turns/next"):
             token = self.headers.get("Authorization", "")
@@ -142,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             if status != 503:
                 platform.requests.append((path, body, at, token))
         else:
-            status, reply = platform.answer(path, body)
+            status, reply = platform.answer(path, body, target.query)
         data = json.dumps(reply).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
