@@ -124,10 +124,16 @@ def _short_form(workspace_id: str, body: dict[str, Any]) -> Response:
             "position": taken.depth,
             "oldest_wait_s": taken.oldest_wait_s,
             "session_age_s": taken.session_age_s,
-            "message": f"queued; {taken.depth} waiting, this one included",
+            "message": _told(taken),
         },
         202,
     )
+
+
+def _told(taken: turns.Accepted) -> str:
+    if taken.outcome == "accepted":
+        return f"queued; {taken.depth} waiting, this one included"
+    return f"accepted before under this id; {taken.depth} waiting"
 
 
 def _submit(workspace_id: str, params: SendParams) -> turns.Accepted:

@@ -8,6 +8,8 @@ from app.core import capacity, tokens, workspaces
 
 blueprint = Blueprint("registry", __name__)
 TAG = "registry"
+# A runtime that is started again registers again; its last tokens still work while it does.
+RUNTIME_TOKENS_KEPT = 5
 
 
 @blueprint.post("/registry/register")
@@ -27,13 +29,14 @@ def register(body: models.Register) -> Response:
         "agent_url": body.url,
         "agent_card": body.agent_card,
         "name": name[:1024] if isinstance(name, str) else None,
-        "max_concurrent": body.max_concurrent,
     }
     given = {name: value for name, value in fields.items() if value is not None}
     workspaces.register(platform(), body.id, given)
     text = None
     if token().allows("operate", body.id):
-        text, _ = tokens.create(platform(), f"runtime of {body.id}", ["runtime"], [body.id])
+        called = f"runtime of {body.id}"
+        text, _ = tokens.create(platform(), called, ["runtime"], [body.id])
+        tokens.keep_newest(platform(), called, RUNTIME_TOKENS_KEPT)
     return answer({"status": "registered", "auth_token": text})
 
 

@@ -223,7 +223,8 @@ def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     reply = platform.run("fire", workspace_id, **args)
     if reply[0] == "made" and reply[2]:
         doorbell.ring(platform, workspace_id)
-    return fires(platform, workspace_id, schedule_id, 1)[0]
+    made = fires(platform, workspace_id, schedule_id, 100)
+    return next(fire for fire in made if fire.nominal_at == now)
 
 
 def fires(platform: Platform, workspace_id: str, schedule_id: str, limit: int) -> list[Fire]:

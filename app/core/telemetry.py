@@ -129,6 +129,11 @@ class Collector:
             "Sessions that hold a slot.",
             sum(item.live_count for item in found),
         )
+        yield GaugeMetricFamily(
+            "turnkeeper_sessions_zombie",
+            "Sessions ended by the platform that their agent still reports.",
+            sum(item.zombie_count for item in found),
+        )
         control = platform.clients.control
         yield GaugeMetricFamily(
             "turnkeeper_workspaces_ready", "Workspaces in the ready set.", control.zcard(keys.READY)

@@ -112,6 +112,12 @@ def listing(platform: Platform) -> list[Token]:
     return sorted(found, key=lambda token: token.id, reverse=True)
 
 
+def keep_newest(platform: Platform, name: str, count: int) -> None:
+    """Revoke all but the newest ``count`` tokens of a name that the platform itself gives."""
+    for old in [token for token in listing(platform) if token.name == name][count:]:
+        revoke(platform, old.id)
+
+
 def revoke(platform: Platform, token_id: str) -> None:
     """Forget a token and those its login links made; from the next request on they are unknown.
 

@@ -108,8 +108,13 @@ def _held(platform: Platform, workspace: workspaces.Workspace, session: Session,
         what = f"cron {schedules.Schedule.parse(stored).name}" if stored else "cron"
     age = span((now - session.claimed_at) / 1000)
     ceiling = span(session.ceiling_ms / 1000) if session.ceiling_ms else ""
-    bound = f"ceiling {ceiling}" if ceiling else "no ceiling set"
-    return f"session {session.id} ({what}, running {age}, {bound})"
+    facts = [what, f"running {age}", f"ceiling {ceiling}" if ceiling else "no ceiling set"]
+    if session.stalled_at:
+        facts.append(f"no progress for {span((now - session.progress_at) / 1000)}")
+    if session.checkpoint_asked_at:
+        asked = span((now - session.checkpoint_asked_at) / 1000)
+        facts.append(f"asked to checkpoint {asked} ago")
+    return f"session {session.id} ({', '.join(facts)})"
 
 
 def _crowd(platform: Platform, workspace: workspaces.Workspace, first: Turn | None) -> str:

@@ -31,6 +31,7 @@ class Workspace:
     live_count: int
     waiting: Mapping[str, int]
     returned_count: int
+    zombie_count: int
     capacity: Mapping[str, str]
 
     @property
@@ -175,15 +176,15 @@ def read_many(platform: Platform, workspace_ids: list[str]) -> list[Workspace | 
         pipe.hgetall(own["workspace"])
         pipe.hgetall(own["lanes"])
         pipe.hgetall(own["capacity"])
-        for name in ("live", "returned", "delayed"):
+        for name in ("live", "returned", "delayed", "zombies"):
             pipe.zcard(own[name])
     rows = iter(pipe.execute())
     found: list[Workspace | None] = []
     for workspace_id in workspace_ids:
-        stored, lanes, beat, live, returned, delayed = (next(rows) for _ in range(6))
+        stored, lanes, beat, live, returned, delayed, zombies = (next(rows) for _ in range(7))
         waiting = {lane: int(n) for lane, n in lanes.items() if not lane.startswith("last:")}
         found.append(
-            Workspace(workspace_id, stored, live, waiting, returned + delayed, beat)
+            Workspace(workspace_id, stored, live, waiting, returned + delayed, zombies, beat)
             if stored
             else None
         )

@@ -143,3 +143,12 @@ def test_cancel_asked_by_the_ladder_does_not_keep_a_turn_from_returning(kernel: 
     session = kernel.claimed().session
     kernel.ask(session, "cancel", "ceiling")
     assert kernel.release(session) == "queued"
+
+
+def test_finish_with_a_question_ends_a_turn_that_its_caller_canceled(kernel: Kernel) -> None:
+    turn_id = kernel.submit().turn_id
+    session = kernel.claimed().session
+    kernel.start(session)
+    assert kernel.cancel(turn_id) == "canceling"
+    assert kernel.finish(session, "input_required") == "canceled"
+    assert kernel.turn(turn_id).state == "canceled"

@@ -24,8 +24,9 @@ def put(kernel: Kernel, mode: str, **fields: object) -> list[object]:
 def test_workspace_put_creates_once_and_registers_any_number_of_times(bare: Kernel) -> None:
     fresh = Kernel(bare.platform, "fresh")
     assert put(fresh, "register", name="one") == ["created", 0]
-    assert put(fresh, "register", name="two") == ["changed", 0]
-    assert (fresh.field("name"), fresh.field("status")) == ("two", "offline")
+    assert put(fresh, "register", name="two", agent_url="u") == ["changed", 0]
+    assert (fresh.field("name"), fresh.field("agent_url")) == ("one", "u"), "renames nothing"
+    assert fresh.field("status") == "offline"
     with pytest.raises(AlreadyExists):
         put(fresh, "create")
     with pytest.raises(WorkspaceNotFound):

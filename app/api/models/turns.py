@@ -102,13 +102,19 @@ class Session(BaseModel):
     started_at: str | None
     ended_at: str | None
     age_s: float
+    heartbeat_age_s: float
     progress_age_s: float
     ceiling_at: str | None
     ceiling_s: float
     prompt_version: int | None
     mechanism: str | None
     turn_state: str | None
+    ceiling_setting: str
+    stalled_at: str | None
     checkpoint_requested_at: str | None
+    checkpoint_by: str | None
+    cancel_requested_at: str | None
+    cancel_by: str | None
     bound: dict[str, Any] | None = None
 
 

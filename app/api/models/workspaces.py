@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 from app.api.models.base import Lenient, Name, Page, Short, Slots, Span, Strict, Text
 
@@ -16,7 +16,11 @@ class WorkspaceFields(Strict):
 
     name: Short | None = None
     description: Text | None = None
-    max_concurrent: Slots | None = None
+    max_concurrent: Slots | None = Field(
+        None,
+        validation_alias=AliasChoices("max_concurrent", "max_concurrent_tasks"),
+        description="Sessions at once; also under the field platform's max_concurrent_tasks.",
+    )
     ceiling_s: Span | None = Field(None, description="Absolute length of a session; 0: none.")
     idle_timeout_s: Span | None = Field(None, description="Silence that ends a session; 0: never.")
     stall_after_s: Span | None = None
@@ -38,11 +42,13 @@ class Workspace(BaseModel):
     paused_reason: str | None
     max_concurrent: int
     live_sessions: int
+    zombies: int
     waiting: int
     waiting_by_lane: dict[str, int]
     oldest_wait_s: float | None = None
     ceiling_s: float
     idle_timeout_s: float
+    stall_after_s: float
     current_task: str | None
     last_heartbeat_at: str | None
     created_at: str | None

@@ -12,15 +12,17 @@ end
 local session, refusal = held('finish ' .. A.outcome, A.text, A.note)
 if not session then return refusal end
 local turn = read(K.turns, session.turn_id)
+-- Nobody will answer the question of a turn that its caller canceled.
+local outcome = session.unwanted and A.outcome == 'input_required' and 'canceled' or A.outcome
 if not OUTCOMES[A.outcome] then return refuse('illegal_transition', {state = turn.state}) end
 if A.outcome ~= 'canceled' then begin(session, turn, session.taken_by or '') end
-if not move(turn, A.outcome, 'finish') then return refuse('illegal_transition', {state = turn.state}) end
+if not move(turn, outcome, 'finish') then return refuse('illegal_transition', {state = turn.state}) end
 redis.call('HSET', K.results, turn.id, A.result)
 local place = note_place(turn)
 if place then
   if A.note ~= '' then redis.call('HSET', K.notes, place, A.note) else redis.call('HDEL', K.notes, place) end
 end
-if A.note ~= '' then emit('SESSION_CHECKPOINTED', turn, session, {note = cjson.decode(A.note)}) end
+if A.note ~= '' then emit('SESSION_CHECKPOINTED', turn, session, '{"note":' .. A.note .. '}') end
 if A.text ~= '' then
   emit('AGENT_MESSAGE', turn, session, {
     text = A.text, state = turn.state, origin = turn.origin, context_id = turn.context_id,

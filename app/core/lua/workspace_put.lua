@@ -16,6 +16,8 @@ for field, value in pairs(changes) do
     redis.call('HDEL', K.workspace, field)
   elseif value == 'now' and string.match(field, '_at$') then
     redis.call('HSETNX', K.workspace, field, NOW)
+  elseif A.mode == 'register' and field == 'name' then
+    redis.call('HSETNX', K.workspace, field, value) -- an agent's card renames no workspace
   else
     redis.call('HSET', K.workspace, field, value)
   end
