@@ -121,12 +121,19 @@ class FakePlatform:
     def _next(self, room: int, wait_s: float) -> Json:
         def has_news() -> bool:
             has_order = self.speaks_by_poll and bool(self._unpolled)
-            return has_order or (room > 0 and bool(self.turns)) or self.is_closing
+            return has_order or (room > 0 and bool(self.turns)) or is_over()
+
+        def is_over() -> bool:
+            """A newer poll takes the place of this one, whose client has hung up: an order that
+            is handed to the old one would be lost until the next beat."""
+            return self.is_closing or len(self.polls) > number
 
         with self.changed:
             self.polls.append(room)
+            number = len(self.polls)
+            self.changed.notify_all()
             self.changed.wait_for(has_news, wait_s)
-            if self.is_closing:
+            if is_over():
                 return {"turn": None, "directives": []}
             directives: list[Json] = []
             if self.speaks_by_poll:
