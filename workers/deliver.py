@@ -1,10 +1,5 @@
 """A visit to one workspace: claim, bind, hand over, up to a bound; then to the back of the set."""
 
-import hashlib
-import json
-from collections.abc import Mapping
-from typing import Any
-
 import structlog
 
 from app.core import doorbell, sessions
@@ -14,6 +9,7 @@ from app.core.records import Session
 from app.core.sessions import Claim, NoClaim
 from app.core.settings import Settings
 from workers.adapters.base import Adapter, DeliveryFailed
+from workers.binding import bind
 
 log = structlog.get_logger(__name__)
 
@@ -79,17 +75,3 @@ def hand_over(platform: Platform, adapter: Adapter, workspace_id: str, claim: Cl
         )
     except StaleFence:  # ended while it was being handed over: the platform's word stands
         log.warning("WRITE_FENCED", workspace_id=workspace_id, session_id=session.id)
-
-
-def bind(claim: Claim) -> Mapping[str, Any]:
-    """What the session is given. Policy is read here, after the claim, and nowhere earlier."""
-    prompt = claim.schedule["prompt"] if claim.schedule else claim.body.get("text", "")
-    bound: dict[str, Any] = {
-        "prompt": prompt,
-        "prompt_version": claim.schedule["prompt_version"] if claim.schedule else None,
-        "message": claim.body.get("message"),
-        "checkpoint": claim.note,
-        "memories": [],
-    }
-    text = json.dumps(bound, sort_keys=True, ensure_ascii=False)
-    return bound | {"digest": hashlib.sha256(text.encode()).hexdigest()}
