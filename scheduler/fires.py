@@ -3,7 +3,7 @@ each fire is one compare-and-set in the workspace's slot, so it is made once or 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -26,6 +26,24 @@ class Due:
     member: keys.DueMember
     schedule: Schedule | None
     nominal_ms: int | None
+
+
+@dataclass
+class Settled:
+    """What follows from a batch: whom to ring, when the reaper must look for a late fire."""
+
+    made: int = 0
+    rings: set[str] = field(default_factory=set)
+    looks: dict[str, float] = field(default_factory=dict)
+
+    def note(self, workspace_id: str, is_runnable: bool, preempts_after_s: float) -> None:
+        """One fire was made."""
+        self.made += 1
+        if is_runnable:
+            self.rings.add(workspace_id)
+        elif preempts_after_s:
+            sooner = min(self.looks.get(workspace_id, preempts_after_s), preempts_after_s)
+            self.looks[workspace_id] = sooner
 
 
 def fire_due(platform: Platform, next_fire: NextFire = cron_next) -> int:
@@ -69,14 +87,16 @@ def _batch(
         calls.append((due.member.workspace_id, platform.with_limits("fire", args)))
         called.append((due, schedule, following))
     replies = scripts.call_many(platform.clients.data, "fire", calls) if calls else []
-    rings, made = _settle(called, replies, hints, now)
+    settled = _settle(called, replies, hints, now)
     if hints:
         platform.clients.control.zadd(keys.DUE, hints)
     if gone:
         platform.clients.control.zrem(keys.DUE, *gone)
-    for workspace_id in rings:
+    for workspace_id in settled.rings:
         doorbell.ring(platform, workspace_id)
-    return made
+    for workspace_id, within_s in settled.looks.items():
+        doorbell.watch(platform, workspace_id, within_s)
+    return settled.made
 
 
 def _set_aside(member: keys.DueMember, hints: dict[str, float], now: int, error: Exception) -> None:
@@ -90,9 +110,9 @@ def _settle(
     replies: Sequence[list[Any] | TurnkeeperError],
     hints: dict[str, float],
     now: int,
-) -> tuple[set[str], int]:
-    """Read the replies: whom to ring, how many were made; fills in when to look next."""
-    rings, made = set(), 0
+) -> Settled:
+    """Read the replies; fills in when each schedule is due next."""
+    settled = Settled()
     for (due, schedule, following), reply in zip(called, replies, strict=True):
         if isinstance(reply, ScheduleChanged | ScheduleNotFound):  # meanwhile: read again at once
             log.info("fire not made", schedule_id=schedule.id, code=reply.code)
@@ -103,14 +123,23 @@ def _settle(
         outcome = reply[0]
         if outcome in ("moved", "early"):  # another scheduler made it, or a clock runs ahead
             hints[str(due.member)] = float(reply[1] or following) + schedule.jitter_ms
+            settled.rings.add(due.member.workspace_id)  # who made it may have died before its ring
             continue
         hints[str(due.member)] = following + schedule.jitter_ms
-        made += outcome == "made"
-        if outcome == "made" and reply[2]:
-            rings.add(due.member.workspace_id)
         if outcome != "made":
             log.warning("fire not queued", schedule_id=schedule.id, outcome=outcome)
-    return rings, made
+            continue
+        settled.note(due.member.workspace_id, bool(reply[2]), _preempts_after_s(due, following))
+    return settled
+
+
+def _preempts_after_s(due: Due, following: int) -> float:
+    """How long this fire waits before the session in its way is asked to wrap up; 0: never."""
+    schedule = due.schedule
+    if schedule is None or due.nominal_ms is None or schedule.preempt == "off":
+        return 0
+    own_s = schedule.preempt_after_s
+    return (following - due.nominal_ms) / 1000 if own_s is None else own_s
 
 
 def _read(

@@ -118,7 +118,8 @@ def _mechanisms(path: Path, source: str, expression: str) -> list[str]:
     if assigned:
         found = _mechanisms(path, source, assigned[1])
         ends = re.search(r"^local ends = \{(.*)\}$", source, re.MULTILINE)
-        return [word for word in found if not (ends and f"{word} =" in ends[1])]
+        is_rest = ends and assigned[1] == "mechanism"  # what the table `ends` leaves over
+        return [word for word in found if not (is_rest and ends and f"{word} =" in ends[1])]
     if expression == "turn.mechanism":
         return [OF_THE_TURN]
     named = WORD.findall(expression)

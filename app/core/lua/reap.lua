@@ -19,6 +19,8 @@ local over = {
 local measured = over[A.mechanism]
 if not measured or measured < limit then return {'alive'} end
 local facts = {limit_ms = limit, measured_ms = measured, setting = A.setting, reason = A.reason}
+-- Nobody started it: for the turn, its delivery failed.
+local mechanism = A.mechanism == 'handover' and 'delivery_failed' or A.mechanism == 'lease' and 'delivery_failed' or A.mechanism
 local ends = {ceiling = 'force_idled', operator = 'force_idled', cancel = 'canceled'}
 local moved
 if ends[A.mechanism] then
@@ -28,10 +30,10 @@ else
   -- Nobody took it: no attempt is used up. Only a runtime that was handed it and never started
   -- counts, and holds the workspace's next claim back.
   local taken = (session.delivered_at or session.started_at) ~= nil
-  local mechanism = A.mechanism == 'handover' and 'delivery_failed' or A.mechanism == 'lease' and 'delivery_failed' or A.mechanism
-  moved = give_back(turn, session, mechanism, taken, taken and not session.started_at)
+  local lost_by = mechanism
+  moved = give_back(turn, session, lost_by, taken, taken and not session.started_at)
 end
 if not moved then return {'alive'} end
 if session.started_at then redis.call('ZADD', K.zombies, NOW, session.id) end
-close(session, turn, A.mechanism == 'handover' and 'delivery_failed' or A.mechanism == 'lease' and 'delivery_failed' or A.mechanism, facts)
+close(session, turn, mechanism, facts)
 return {'ended', turn.state, turn.state == 'queued' and turn.not_before or 0, runnable()}
