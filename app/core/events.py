@@ -63,7 +63,7 @@ class Event:
             "event": self.event,
             "workspace_id": self.workspace_id,
             "timestamp": rfc3339(int(self.id.split("-")[0])) if self.id else None,
-            "payload": self.payload,
+            "payload": _on_the_wire(self.payload),
             "id": self.id,
             "turn_id": self.turn_id,
             "session_id": self.session_id,
@@ -72,6 +72,25 @@ class Event:
         if self.mechanism:
             whole["mechanism"] = self.mechanism
         return whole
+
+
+def wire_name(name: str) -> str:
+    """A payload field's name over the wire: milliseconds become seconds there."""
+    return name.removesuffix("_ms") + "_s" if name.endswith("_ms") else name
+
+
+def _on_the_wire(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """A payload with moments as RFC 3339 and spans in seconds, as everywhere over HTTP."""
+    shown: dict[str, Any] = {}
+    for name, value in payload.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and name.endswith("_at"):
+            shown[name] = rfc3339(value)
+        elif is_number and name.endswith("_ms"):
+            shown[wire_name(name)] = value / 1000
+        else:
+            shown[name] = value
+    return shown
 
 
 def parse(workspace_id: str, entries: Iterable[tuple[str, Mapping[str, str]]]) -> list[Event]:

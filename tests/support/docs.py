@@ -108,7 +108,7 @@ def events_page() -> str:
         if name == "WORKSPACE_HEARTBEAT":
             by += " (published)"
         counter = f"`{telemetry.COUNTERS[name][0]}_total`" if name in telemetry.COUNTERS else ""
-        carries = code(one.payload)
+        carries = code(events.wire_name(name) for name in one.payload)
         rows.append([f"`{name}`", meaning, by or "*not yet*", how, carries, counter])
     heads = ["Event", "Means", "Appended by", "Mechanisms", "Payload", "Counter"]
     return page(
@@ -118,8 +118,8 @@ def events_page() -> str:
         "`GET /workspaces/<id>/events/stream` or with `turnkeeper tail`.",
         "Every event has `event`, `workspace_id`, `timestamp`, `payload`, `id` (its place in the "
         "stream), `turn_id`, `session_id`, `fence`, and `mechanism` where something acted by "
-        "itself. When a limit ended a session the payload also has `limit_ms`, `measured_ms` and "
-        "`setting`. Times in payloads are milliseconds since the epoch. `mechanisms` lists what "
+        "itself. When a limit ended a session the payload also has `limit_s`, `measured_s` and "
+        "`setting`. Moments are RFC 3339, spans seconds. `mechanisms` lists what "
         "the scripts of that row can write; *not yet* marks a name that is reserved and not "
         "appended by this release.",
         table(heads, rows),
