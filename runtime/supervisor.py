@@ -195,7 +195,7 @@ class Supervisor:
         working = [one for one in self._roster.working() if isinstance(one, Session)]
         return {
             "active_tasks": len(working),
-            "max_concurrent": self._roster.slots,
+            "max_concurrent": 0 if self._stopping.is_set() else self._roster.slots,
             "sessions": self._roster.session_ids(),
             "runtime_state": "wedged" if self._left else "",
             "error_rate": 0.0,
@@ -218,6 +218,14 @@ class Supervisor:
     def _note_left(self, left: tuple[str, ...]) -> None:
         self._left = left
 
+    def _say_stopping(self) -> None:
+        """A beat at once that offers no slot, or turns would be claimed for nobody to fetch."""
+        beat = {"seq": int(time.time() * 1000), "instance": self._instance, **self._beat_body()}
+        try:
+            self._reports.heartbeat(beat)
+        except PlatformError as error:
+            log.warning("heartbeat_failed", error=str(error))
+
     def _crashed(self) -> None:
         self._exit_code = EXIT_CRASHED
         self._stops.request()
@@ -227,6 +235,7 @@ class Supervisor:
         drain_s = self.settings.drain_s
         log.info("draining", working=self._roster.count(), setting="TURNKEEPER_DRAIN_S")
         self._stopping.set()
+        self._say_stopping()
         self._polls.abort()
         running["poll"].join(JOIN_S)
         deadline = datetime.now(UTC) + timedelta(seconds=drain_s)

@@ -77,6 +77,11 @@ class Ticker(Scheduler):  # type: ignore[misc]
             if at is None or at > now + interval_s + INTERVAL_S:
                 self._register(name)
 
+    def get_jobs_to_queue(self, with_times: bool = False) -> Any:
+        """What is due, to the fraction: rq-scheduler compares whole seconds with the fractional
+        times below, so that every second pass found nothing and ticks came each two seconds."""
+        return self.get_jobs(datetime.now(UTC).timestamp(), with_times=with_times)
+
     def enqueue_job(self, job: Any) -> None:
         """Due again first, then into the queue, unless it waits there already."""
         now = datetime.now(UTC).timestamp()

@@ -26,13 +26,29 @@ def reap(platform: Platform) -> int:
     """Look at every workspace whose deadline has come. Returns how many were looked at."""
     looked = 0
     while not platform.stopping.is_set():
-        due = platform.run_control("overdue", limit=BATCH, hold_ms=round(HOLD_S * 1000))[1:]
-        for workspace_id in due:
-            settle(platform, workspace_id, _look(platform, workspace_id))
-        looked += len(due)
-        if len(due) < BATCH:
+        count = reap_some(platform, BATCH)
+        looked += count
+        if count < BATCH:
             break
     return looked
+
+
+def reap_some(platform: Platform, most: int) -> int:
+    """Look at the workspaces whose deadlines came first, at most so many."""
+    due = platform.run_control("overdue", limit=most, hold_ms=round(HOLD_S * 1000))[1:]
+    for workspace_id in due:
+        settle(platform, workspace_id, _look(platform, workspace_id))
+    return len(due)
+
+
+def next_due_s(platform: Platform) -> float | None:
+    """In how many seconds the next look is due; 0 where one is; None: none is planned."""
+    control = platform.clients.control
+    first = control.zrange(keys.DEADLINES, 0, 0, withscores=True)
+    if not first:
+        return None
+    seconds, micros = control.time()
+    return float(max(0.0, first[0][1] / 1000 - seconds - micros / 1e6))
 
 
 def _look(platform: Platform, workspace_id: str) -> int | None:
@@ -131,7 +147,7 @@ def _climb(this: Look, session: Session, rung: watchdog.Rung) -> None:
         mechanism="ceiling",
         reason=f"the session's ceiling of {session.ceiling_ms / 1000:g} s comes",
         deadline_ms=rung.deadline_ms,
-        limit_ms=rung.at_ms - session.claimed_at,
+        limit_ms=session.ceiling_ms,
         setting=session.ceiling_setting,
     )
     _ask(this, session, asked)

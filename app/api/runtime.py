@@ -9,7 +9,7 @@ from app.api import models, views
 from app.api.operation import answer, operation, platform, refuse_head, validated
 from app.core import sessions, workspaces
 from app.core.clock import rfc3339
-from app.core.errors import InvalidInput
+from app.core.errors import InvalidInput, StaleFence
 from app.core.sessions import Handover, Polled
 
 blueprint = Blueprint("runtime", __name__)
@@ -87,7 +87,7 @@ def _handed(workspace_id: str, found: Handover) -> dict[str, Any]:
         "ceiling_at": rfc3339(session.ceiling_at),
         "checkpoint_at": rfc3339(session.checkpoint_at),
         "cancel_at": rfc3339(session.cancel_at),
-        "idle_timeout_s": idle_ms / 1000,
+        "idle_timeout_s": (idle_ms if session.idle_ms is None else session.idle_ms) / 1000,
         "checkpoint": bound.get("checkpoint"),
         "memories": bound.get("memories", []),
         "traceparent": found.body.get("traceparent"),
@@ -169,13 +169,21 @@ def release_session(workspace_id: str, session_id: str, body: models.Release) ->
 @blueprint.post("/workspaces/<workspace_id>/sessions/<session_id>/spool")
 @operation("runtime", tag=TAG, body=models.Spool, reply=models.Reported, refusals=FENCED)
 def deliver_spool(workspace_id: str, session_id: str, body: models.Spool) -> Response:
-    """Reports made while the platform was away, in order; each is fenced like any other."""
-    state = None
+    """Reports made while the platform was away, in order; each is fenced like any other.
+
+    Where the session has ended meanwhile, its finish is still tried, so that the log keeps it.
+    """
+    state, refusal = None, None
     for report in _checked(body):  # all of them before the first is applied
-        if isinstance(report, models.Progress):
-            _progress(workspace_id, session_id, report)
-        else:
+        if isinstance(report, models.Finish):
             state = _finish(workspace_id, session_id, report)
+        elif refusal is None:
+            try:
+                _progress(workspace_id, session_id, report)
+            except StaleFence as stale:
+                refusal = stale
+    if refusal is not None and state is None:
+        raise refusal
     return answer({"status": "ok", "state": state, "directives": []})
 
 

@@ -1,6 +1,7 @@
 """``turnkeeper up``: everything on one machine, with an embedded Redis and a demo agent."""
 
 import http.client
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -197,7 +198,8 @@ def greet(plan: Plan, screen: Screen) -> None:
         screen.print("  export TURNKEEPER_TOKEN=$TURNKEEPER_ADMIN_TOKEN")
     else:
         screen.print(f"  export TURNKEEPER_TOKEN=$(cat '{plan.data / 'admin_token'}')")
-    screen.print(f"  turnkeeper send {DEMO if plan.has_demo else 'WORKSPACE'} 'hello' --wait")
+    command = "turnkeeper" if shutil.which("turnkeeper") else str(Path(sys.argv[0]).resolve())
+    screen.print(f"  {command} send {DEMO if plan.has_demo else 'WORKSPACE'} 'hello' --wait")
     screen.print("\nCtrl-C stops everything; nothing accepted is lost.\n")
 
 

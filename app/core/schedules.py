@@ -131,6 +131,8 @@ def _put(
         policy_changed=policy_changed,
     )
     hint_due(platform, stored, next_ms)
+    if schedule.version:  # a limit or the patience of a waiting fire may be shorter now
+        doorbell.watch(platform, schedule.workspace_id, 0)
     return stored
 
 
@@ -223,6 +225,8 @@ def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     reply = platform.run("fire", workspace_id, **args)
     if reply[0] == "made" and reply[2]:
         doorbell.ring(platform, workspace_id)
+    elif reply[0] == "made":
+        doorbell.watch(platform, workspace_id, 0)
     made = fires(platform, workspace_id, schedule_id, 100)
     return next(fire for fire in made if fire.nominal_at == now)
 

@@ -116,7 +116,7 @@ def start(
     reply = platform.run(
         "start", workspace_id, session_id=session_id, fence=fence, instance=instance
     )
-    return [json.loads(item) for item in reply[1:]]
+    return _orders(platform, workspace_id, reply)
 
 
 def progress(
@@ -138,7 +138,14 @@ def progress(
         payload=json.dumps({**payload, "kind": kind}, ensure_ascii=False),
         instance=instance,
     )
-    return [json.loads(item) for item in reply[1:]]
+    return _orders(platform, workspace_id, reply)
+
+
+def _orders(platform: Platform, workspace_id: str, reply: list[Any]) -> list[dict[str, Any]]:
+    """The directives of a reply; the reaper is told of a clock that runs from now on."""
+    if reply[1]:
+        doorbell.watch(platform, workspace_id, int(reply[1]) / 1000)
+    return [json.loads(item) for item in reply[2:]]
 
 
 def finish(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.core import doorbell, ids, keys, sessions
-from app.core.errors import IllegalTransition, InvalidInput, TurnNotFound
+from app.core.errors import IllegalTransition, InvalidInput, StaleFence, TurnNotFound
 from app.core.platform import Platform
 from app.core.records import Session, Turn
 from app.core.states import LANES, TRANSITIONS
@@ -20,6 +20,8 @@ LANE_OF_PRIORITY: Mapping[int, str] = {
     30: "cron",
     10: "info",
 }
+
+CANCEL_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -153,15 +155,21 @@ def cancel(platform: Platform, workspace_id: str, turn_id: str, reason: str) -> 
     Returns:
         ``canceled``, ``canceling``, or the state in which the turn had already ended.
     """
-    reply = platform.run("cancel", workspace_id, turn_id=turn_id, reason=reason)
-    if reply[0] in ("canceled", "replayed"):
-        return "canceled"
-    if reply[0] == "ended":
-        return str(reply[1])
-    grace_s = platform.settings.cancel_grace_s
-    asked = sessions.Ask(kind="cancel", mechanism="cancel", reason=reason, within_s=grace_s)
-    sessions.ask(platform, workspace_id, sessions.get(platform, workspace_id, reply[1]), asked)
-    return "canceling"
+    for _ in range(CANCEL_TRIES):
+        reply = platform.run("cancel", workspace_id, turn_id=turn_id, reason=reason)
+        if reply[0] in ("canceled", "replayed"):
+            return "canceled"
+        if reply[0] == "ended":
+            return str(reply[1])
+        grace_s = platform.settings.cancel_grace_s
+        asked = sessions.Ask(kind="cancel", mechanism="cancel", reason=reason, within_s=grace_s)
+        try:
+            session = sessions.get(platform, workspace_id, reply[1])
+            sessions.ask(platform, workspace_id, session, asked)
+        except StaleFence:  # it ended between the two steps: the turn may wait again
+            continue
+        return "canceling"
+    raise StaleFence(turn_id=turn_id)
 
 
 def replay(platform: Platform, workspace_id: str, turn_id: str) -> Accepted:

@@ -73,6 +73,8 @@ def _reason(
             return "heartbeat_expired", "no runtime has ever sent a heartbeat"
         last = since(stored["beat_at"])
         return "heartbeat_expired", f"the last heartbeat came {last} ago (limit {limit})"
+    if workspace.capacity.get("max_concurrent") == "0":
+        return "draining", "its runtime is stopping or has stopped and offers no slot"
     hold = int(float(stored.get("hold_until", 0)))
     if hold > now:
         return "backing_off", f"the agent could not be reached; next try in {until(hold)}"
@@ -108,7 +110,10 @@ def _held(platform: Platform, workspace: workspaces.Workspace, session: Session,
         what = f"cron {schedules.Schedule.parse(stored).name}" if stored else "cron"
     age = span((now - session.claimed_at) / 1000)
     ceiling = span(session.ceiling_ms / 1000) if session.ceiling_ms else ""
-    facts = [what, f"running {age}", f"ceiling {ceiling}" if ceiling else "no ceiling set"]
+    doing = (
+        f"running {age}" if session.started_at else f"claimed {age} ago, not begun by its runtime"
+    )
+    facts = [what, doing, f"ceiling {ceiling}" if ceiling else "no ceiling set"]
     if session.stalled_at:
         facts.append(f"no progress for {span((now - session.progress_at) / 1000)}")
     if session.checkpoint_asked_at:

@@ -98,12 +98,14 @@ def _put(
         "workspace_put",
         workspace_id,
         mode=mode,
-        fields=json.dumps(fields, ensure_ascii=False) if fields else '{"status_note":""}',
+        fields=json.dumps(fields, ensure_ascii=False),
         event="WORKSPACE_CHANGED",
         mechanism=mechanism,
     )
     if runnable:
         doorbell.ring(platform, workspace_id)
+    if mode == "change":  # a limit may be shorter now
+        doorbell.watch(platform, workspace_id, 0)
     return str(outcome)
 
 

@@ -42,7 +42,9 @@ class Heartbeat(Lenient):
     seq: Annotated[int, Field(ge=0, le=EXACT_MAX)] | None = None
     instance: Annotated[str, Field(max_length=128)] = ""
     active_tasks: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
-    max_concurrent: Slots | None = None
+    max_concurrent: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        None, description="Sessions at once; 0: the runtime is stopping and takes no more."
+    )
     sessions: (
         Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=4096)] | None
     ) = None
@@ -134,9 +136,6 @@ class Start(Fenced):
     """The agent has begun."""
 
     instance: Annotated[str, Field(max_length=128)] = ""
-    room: Annotated[int, Field(ge=0, le=1000)] = Field(
-        1, description="Free slots of the runtime; 0: only directives, no turn."
-    )
 
 
 class Progress(Fenced):

@@ -20,7 +20,12 @@ if not move(turn, outcome, 'finish') then return refuse('illegal_transition', {s
 redis.call('HSET', K.results, turn.id, A.result)
 local place = note_place(turn)
 if place then
-  if A.note ~= '' then redis.call('HSET', K.notes, place, A.note) else redis.call('HDEL', K.notes, place) end
+  -- A failed session leaves the note of the one before it: the work still stands there.
+  if A.note ~= '' then
+    redis.call('HSET', K.notes, place, A.note)
+  elseif outcome == 'completed' then
+    redis.call('HDEL', K.notes, place)
+  end
 end
 if A.note ~= '' then emit('SESSION_CHECKPOINTED', turn, session, '{"note":' .. A.note .. '}') end
 if A.text ~= '' then

@@ -12,7 +12,8 @@ if not ws[1] then return refuse('workspace_not_found') end
 if ws[1] == 'removed' then return refuse('workspace_removed') end
 local last = redis.call('HMGET', K.capacity, 'seq', 'instance')
 local seq = number(A.seq) or (number(last[1]) or 0) + 1
-if last[1] and last[2] == A.instance and seq <= tonumber(last[1]) then
+local is_restart = A.instance == '' and seq <= 1 -- who names no instance begins anew by its count
+if last[1] and last[2] == A.instance and seq <= tonumber(last[1]) and not is_restart then
   return {'stale', ws[1], (waiting()), 0, 0}
 end
 

@@ -1,7 +1,7 @@
 -- The agent has begun. A repeat by the same runtime changes nothing. A session that its own
 -- progress began, before anybody said start, belongs to who says it first.
 -- @args instance
--- @returns {"ok" | "replayed", directive…}
+-- @returns {"ok" | "replayed", within so many ms a clock may run out, directive…}
 -- @returns refused: session_not_found, stale_fence, started_elsewhere, illegal_transition
 -- @include held directives
 local session, refusal = held('start')
@@ -13,8 +13,8 @@ if session.started_at then
   elseif session.instance ~= A.instance then
     return refuse('started_elsewhere', {session_id = session.id, instance = session.instance})
   end
-  return {'replayed', unpack(directives(session))}
+  return {'replayed', soonest(session), unpack(directives(session))}
 end
 local turn = read(K.turns, session.turn_id)
 if not begin(session, turn, A.instance) then return refuse('illegal_transition', {state = turn.state}) end
-return {'ok', unpack(directives(session))}
+return {'ok', soonest(session), unpack(directives(session))}

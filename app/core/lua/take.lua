@@ -11,7 +11,9 @@ local function heard(wake_at)
   for _, of in ipairs({K.live, K.zombies}) do
     for _, id in ipairs(redis.call('ZRANGE', of, 0, 99)) do
       local session = read(K.sessions, id)
-      for _, order in ipairs(session and directives(session, true) or {}) do answer[#answer + 1] = order end
+      -- A session's own runtime must hear it: another's poll would use the one time up.
+      local is_mine = session and (not session.instance or session.instance == '' or session.instance == A.instance)
+      for _, order in ipairs(is_mine and directives(session, true) or {}) do answer[#answer + 1] = order end
     end
   end
   return answer

@@ -23,5 +23,12 @@ for field, value in pairs(changes) do
   end
 end
 redis.call('HSET', K.workspace, 'updated_at', NOW)
-if A.event ~= '' then emit(A.event, nil, nil, {change = A.fields}, A.mechanism ~= '' and A.mechanism or nil) end
+-- Names only: a value may be an address with a password in it.
+local names = {}
+for field in pairs(changes) do names[#names + 1] = field end
+table.sort(names)
+if A.event ~= '' then
+  emit(A.event, nil, nil, {changed = table.concat(names, ', '), reason = changes.paused_reason},
+    A.mechanism ~= '' and A.mechanism or nil)
+end
 return {status and 'changed' or 'created', runnable()}

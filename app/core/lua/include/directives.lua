@@ -1,5 +1,7 @@
 -- What a session is asked to do; each directive names its session and fence, so it reaches no
 -- other. A heartbeat's answer repeats them all; a poll (is_poll) carries each once.
+-- @keys workspace
+-- @args idle_default_ms stall_default_ms
 -- @include session
 local function directives(session, is_poll)
   local list = {}
@@ -22,6 +24,15 @@ local function directives(session, is_poll)
     add('cancel', session.cancel_asked_at, session.cancel_by, session.cancel_reason)
   end
   return list
+end
+
+-- In how many ms a clock of a running session may run out, if it is silent from now on; 0: none.
+local function soonest(session)
+  local ws = redis.call('HMGET', K.workspace, 'idle_ms', 'beat_idle_ms', 'stall_ms')
+  local idle = session.idle_ms or number(ws[1]) or number(ws[2]) or tonumber(A.idle_default_ms)
+  local stall = session.stall_ms or number(ws[3]) or tonumber(A.stall_default_ms)
+  if idle == 0 or stall == 0 then return math.max(idle, stall) end
+  return math.min(idle, stall)
 end
 
 local function begin(session, turn, instance)

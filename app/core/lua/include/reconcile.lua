@@ -19,6 +19,10 @@ local function by_count(active)
   local rest = math.max(0, active - own)
   local zombies = redis.call('ZCARD', K.zombies)
   if zombies > rest then redis.call('ZREMRANGEBYRANK', K.zombies, 0, zombies - rest - 1) end
+  for _, id in ipairs(redis.call('ZRANGE', K.zombies, 0, -1)) do
+    local session = read(K.sessions, id)
+    if session then append(orders, directives(session)) end
+  end
   return math.max(0, rest - zombies), orders
 end
 
