@@ -3,7 +3,7 @@ each fire is one compare-and-set in the workspace's slot, so it is made once or 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -11,7 +11,7 @@ import structlog
 from app.core import doorbell, keys, schedules, scripts
 from app.core.errors import ScheduleChanged, ScheduleNotFound, TurnkeeperError
 from app.core.platform import Platform
-from app.core.schedules import NextFire, Schedule, cron_next
+from app.core.schedules import NextFire, Schedule, cron_next, preempts_within_s
 
 BATCH = 500
 PASS_S = 5.0  # after a long absence: the reaper's tick waits behind this one
@@ -26,24 +26,6 @@ class Due:
     member: keys.DueMember
     schedule: Schedule | None
     nominal_ms: int | None
-
-
-@dataclass
-class Settled:
-    """What follows from a batch: whom to ring, when the reaper must look for a late fire."""
-
-    made: int = 0
-    rings: set[str] = field(default_factory=set)
-    looks: dict[str, float] = field(default_factory=dict)
-
-    def note(self, workspace_id: str, is_runnable: bool, preempts_after_s: float) -> None:
-        """One fire was made."""
-        self.made += 1
-        if is_runnable:
-            self.rings.add(workspace_id)
-        elif preempts_after_s:
-            sooner = min(self.looks.get(workspace_id, preempts_after_s), preempts_after_s)
-            self.looks[workspace_id] = sooner
 
 
 def fire_due(platform: Platform, next_fire: NextFire = cron_next) -> int:
@@ -87,16 +69,16 @@ def _batch(
         calls.append((due.member.workspace_id, platform.with_limits("fire", args)))
         called.append((due, schedule, following))
     replies = scripts.call_many(platform.clients.data, "fire", calls) if calls else []
-    settled = _settle(called, replies, hints, now)
+    rings, looks, made = _settle(called, replies, hints, now)
     if hints:
         platform.clients.control.zadd(keys.DUE, hints)
     if gone:
         platform.clients.control.zrem(keys.DUE, *gone)
-    for workspace_id in settled.rings:
+    for workspace_id in rings:
         doorbell.ring(platform, workspace_id)
-    for workspace_id, within_s in settled.looks.items():
+    for workspace_id, within_s in looks.items():
         doorbell.watch(platform, workspace_id, within_s)
-    return settled.made
+    return made
 
 
 def _set_aside(member: keys.DueMember, hints: dict[str, float], now: int, error: Exception) -> None:
@@ -110,9 +92,12 @@ def _settle(
     replies: Sequence[list[Any] | TurnkeeperError],
     hints: dict[str, float],
     now: int,
-) -> Settled:
-    """Read the replies; fills in when each schedule is due next."""
-    settled = Settled()
+) -> tuple[set[str], dict[str, float], int]:
+    """Read the replies: whom to ring, within how long the reaper must look whether a fire that
+    found no room preempts, how many were made; fills in when to look next."""
+    rings: set[str] = set()
+    looks: dict[str, float] = {}
+    made = 0
     for (due, schedule, following), reply in zip(called, replies, strict=True):
         if isinstance(reply, ScheduleChanged | ScheduleNotFound):  # meanwhile: read again at once
             log.info("fire not made", schedule_id=schedule.id, code=reply.code)
@@ -123,23 +108,18 @@ def _settle(
         outcome = reply[0]
         if outcome in ("moved", "early"):  # another scheduler made it, or a clock runs ahead
             hints[str(due.member)] = float(reply[1] or following) + schedule.jitter_ms
-            settled.rings.add(due.member.workspace_id)  # who made it may have died before its ring
+            rings.add(due.member.workspace_id)  # who made it may have died before its ring
             continue
         hints[str(due.member)] = following + schedule.jitter_ms
+        made += outcome == "made"
+        if outcome == "made" and reply[2]:
+            rings.add(due.member.workspace_id)
+        elif outcome == "made" and (within_s := preempts_within_s(schedule, due.nominal_ms or now)):
+            known_s = looks.get(due.member.workspace_id, within_s)
+            looks[due.member.workspace_id] = min(within_s, known_s)
         if outcome != "made":
             log.warning("fire not queued", schedule_id=schedule.id, outcome=outcome)
-            continue
-        settled.note(due.member.workspace_id, bool(reply[2]), _preempts_after_s(due, following))
-    return settled
-
-
-def _preempts_after_s(due: Due, following: int) -> float:
-    """How long this fire waits before the session in its way is asked to wrap up; 0: never."""
-    schedule = due.schedule
-    if schedule is None or due.nominal_ms is None or schedule.preempt == "off":
-        return 0
-    own_s = schedule.preempt_after_s
-    return (following - due.nominal_ms) / 1000 if own_s is None else own_s
+    return rings, looks, made
 
 
 def _read(

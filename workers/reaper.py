@@ -13,6 +13,7 @@ from app.core import capacity, doorbell, keys, schedules, sessions, turns, works
 from app.core.errors import ScheduleNotFound, StaleFence
 from app.core.platform import Platform
 from app.core.records import Session
+from app.core.schedules import Schedule
 from app.core.workspaces import Workspace
 from workers import watchdog
 from workers.watchdog import Limit, Limits
@@ -136,7 +137,9 @@ def _session(this: Look, session: Session) -> float | None:
         limit = watchdog.stall(session, this.limits)
         sessions.mark_stalled(platform, workspace_id, session, limit.ms, limit.setting)
     fresh = sessions.find(platform, workspace_id, session.id)
-    again = watchdog.look_again_at(fresh, this.limits) if fresh and not fresh.ended_at else None
+    if fresh is None or fresh.ended_at:
+        return None
+    again = watchdog.look_again_at(fresh, this.limits, this.now)
     return None if again is None else max(again, this.now + 1)
 
 
@@ -147,7 +150,7 @@ def _climb(this: Look, session: Session, rung: watchdog.Rung) -> None:
         mechanism="ceiling",
         reason=f"the session's ceiling of {session.ceiling_ms / 1000:g} s comes",
         deadline_ms=rung.deadline_ms,
-        limit_ms=session.ceiling_ms,
+        limit_ms=rung.at_ms - session.claimed_at,
         setting=session.ceiling_setting,
     )
     _ask(this, session, asked)
@@ -198,31 +201,79 @@ def _pauses(this: Look) -> list[float]:
     return [at for at in ends if at > this.now]
 
 
+@dataclass(frozen=True)
+class Late:
+    """A waiting fire that has a session wrap up once it has waited ``after_ms``."""
+
+    schedule: Schedule
+    since: int
+    after_ms: int
+    setting: str
+
+
 def _preemption(this: Look, live: list[Session]) -> list[float]:
-    """Have a session wrap up for a fire that has waited too long behind it."""
-    if not live or this.found.has_room or not this.found.waiting.get("cron"):
+    """Have a session wrap up for each fire that has waited too long behind it.
+
+    Nothing while the fire could not be claimed all the same: paused, or nobody beats.
+    """
+    found = this.found
+    if not live or found.has_room or not found.capacity or "paused_at" in found.stored:
         return []
-    waiting = turns.oldest(this.platform, this.found.id, "cron")
-    if waiting is None or waiting.schedule_id is None:
+    if not (found.waiting.get("cron") or found.returned_count):
         return []
+    fires = _late_fires(this)
+    due = [late for late in fires if late.since + late.after_ms <= this.now]
+    # One that was asked and has time left frees its slot for the first of them.
+    wrapping = sum(max(s.checkpoint_by or 0, s.cancel_by or 0) > this.now for s in live)
+    asked: set[str] = set()
+    for late in due[wrapping:]:
+        waited_ms = this.now - late.since
+        for session in live:
+            if session.id not in asked and watchdog.preempts(
+                session, late.schedule.preempt, waited_ms, late.after_ms
+            ):
+                _preempt(this, session, late, waited_ms)
+                asked.add(session.id)
+                break
+    again = [late.since + late.after_ms for late in fires if late not in due]
+    again += [s.checkpoint_by for s in live if s.checkpoint_by] if due else []
+    return [at for at in again if at > this.now]
+
+
+def _preempt(this: Look, session: Session, late: Late, waited_ms: int) -> None:
+    asked = sessions.Ask(
+        kind="checkpoint",
+        mechanism="preempt",
+        reason=f"a fire of {late.schedule.name} has waited {waited_ms / 1000:.0f} s",
+        within_s=this.platform.settings.checkpoint_grace_s,
+        limit_ms=late.after_ms,
+        setting=late.setting,
+        measured_ms=waited_ms,
+    )
+    _ask(this, session, asked)
+
+
+def _late_fires(this: Look) -> list[Late]:
+    """The waiting fires that may preempt, the first to do so first."""
+    platform, workspace_id = this.platform, this.found.id
+    known: dict[str, Schedule | None] = {}
+    found = []
+    for turn in turns.claimable(platform, workspace_id, "cron", this.now):
+        if turn.schedule_id is None:
+            continue
+        if turn.schedule_id not in known:
+            known[turn.schedule_id] = _schedule(platform, workspace_id, turn.schedule_id)
+        schedule = known[turn.schedule_id]
+        if schedule is None:
+            continue
+        after_ms, setting = schedules.preempt_after(schedule, turn.nominal_at or this.now)
+        if after_ms and schedule.preempt != "off":
+            found.append(Late(schedule, turn.state_at, after_ms, setting))
+    return sorted(found, key=lambda late: late.since + late.after_ms)
+
+
+def _schedule(platform: Platform, workspace_id: str, schedule_id: str) -> Schedule | None:
     try:
-        schedule = schedules.get(this.platform, this.found.id, waiting.schedule_id)
+        return schedules.get(platform, workspace_id, schedule_id)
     except ScheduleNotFound:
-        return []
-    after_ms, setting = schedules.preempt_after(schedule, waiting.nominal_at or this.now)
-    waited_ms = this.now - waiting.accepted_at
-    for session in live:
-        if watchdog.preempts(session, schedule.preempt, waited_ms, after_ms):
-            asked = sessions.Ask(
-                kind="checkpoint",
-                mechanism="preempt",
-                reason=f"a fire of {schedule.name} has waited {waited_ms / 1000:.0f} s",
-                within_s=this.platform.settings.checkpoint_grace_s,
-                limit_ms=after_ms,
-                setting=setting,
-                measured_ms=waited_ms,
-            )
-            _ask(this, session, asked)
-            break
-    due_at = waiting.accepted_at + after_ms
-    return [due_at] if after_ms and due_at > this.now else []
+        return None

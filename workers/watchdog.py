@@ -77,9 +77,9 @@ def clocks(session: Session, limits: Limits) -> list[Clock]:
     elif (session.missed or 0) >= 2:
         add("lost", 0, "TURNKEEPER_HEARTBEAT_INTERVAL_S", session.seen_at)
     else:
-        idle = _own(session.idle_ms, limits.idle, "schedule.idle_timeout_s")
-        if idle.ms:
-            add("idle_timeout", idle.ms, idle.setting, session.seen_at)
+        silence = idle(session, limits)
+        if silence.ms:
+            add("idle_timeout", silence.ms, silence.setting, session.seen_at)
     return found
 
 
@@ -106,6 +106,11 @@ def due_rung(session: Session, now_ms: int) -> Rung | None:
     return next((rung for rung in rungs(session) if rung.at_ms <= now_ms), None)
 
 
+def idle(session: Session, limits: Limits) -> Limit:
+    """The idle limit in force for this session."""
+    return _own(session.idle_ms, limits.idle, "schedule.idle_timeout_s")
+
+
 def stall(session: Session, limits: Limits) -> Limit:
     """The stall limit in force for this session."""
     return _own(session.stall_ms, limits.stall, "schedule.stall_after_s")
@@ -119,13 +124,19 @@ def is_stalled(session: Session, now_ms: int, limits: Limits) -> bool:
     return now_ms - session.progress_at >= limit_ms
 
 
-def look_again_at(session: Session, limits: Limits) -> int | None:
-    """When the first clock or step of the session is due, in ms; None where none is."""
+def look_again_at(session: Session, limits: Limits, now_ms: int) -> int | None:
+    """When the first clock or step of the session is due, in ms; None where none is.
+
+    One that has not started may start right after the look, and its clocks begin then.
+    """
     times = [clock.ends_at_ms for clock in clocks(session, limits)]
     times += [rung.at_ms for rung in rungs(session)]
-    limit_ms = stall(session, limits).ms
-    if limit_ms and session.started_at is not None and session.stalled_at is None:
-        times.append(session.progress_at + limit_ms)
+    stall_ms = stall(session, limits).ms
+    if session.started_at is None:
+        both = (stall_ms, idle(session, limits).ms)
+        times += [now_ms + limit_ms for limit_ms in both if limit_ms]
+    elif stall_ms and session.stalled_at is None:
+        times.append(session.progress_at + stall_ms)
     return min(times, default=None)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redis.exceptions import RedisError
 
 from app.api import bodies, errors, models, views
+from app.api.bounds import check_prompt
 from app.api.operation import answer, operation, platform, refusal, token, validated
 from app.api.turns import shown_turn
 from app.core import ids, turns, workspaces
@@ -141,11 +142,7 @@ def _submit(workspace_id: str, params: SendParams) -> turns.Accepted:
     text = "\n".join(
         str(part["text"]) for part in message.parts if isinstance(part.get("text"), str)
     )
-    limit = platform().settings.prompt_max_bytes
-    if len(text.encode()) > limit:
-        raise InvalidInput(
-            "params.message.parts", f"at most {limit} bytes of text (TURNKEEPER_PROMPT_MAX_BYTES)"
-        )
+    check_prompt("params.message.parts", text)
     if params.priority is not None and params.priority not in turns.LANE_OF_PRIORITY:
         allowed = ", ".join(str(number) for number in turns.LANE_OF_PRIORITY)
         raise InvalidInput("params.priority", f"one of {allowed}")

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, request
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -125,11 +125,14 @@ def install(app: Flask) -> None:
         if status < 400:
             return error.get_response()
         if status == 413:
-            limit = app.config["MAX_CONTENT_LENGTH"]
+            limit, length = app.config["MAX_CONTENT_LENGTH"], request.content_length
             return of(
                 BodyTooLarge(
                     f"body: at most {limit} bytes",
+                    mechanism="body_max",
                     limit_bytes=limit,
+                    # A chunked body was read up to the limit and no further.
+                    measured_bytes=limit + 1 if length is None else length,
                     setting="TURNKEEPER_BODY_MAX_BYTES",
                 )
             )

@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from redis.exceptions import RedisError
@@ -42,10 +42,14 @@ class Waiter:
 
 @dataclass(frozen=True)
 class News:
-    """What came since the last look; ``gaps``: workspace id -> last id sent before the gap."""
+    """What came since the last look; ``gaps``: workspace id -> last id sent before the gap.
+
+    ``missed_count``: how many events came in those workspaces.
+    """
 
     items: list[Item] = field(default_factory=list)
     gaps: dict[str, str] = field(default_factory=dict)
+    missed_count: int = 0
 
 
 class Follower(Waiter):
@@ -72,20 +76,22 @@ class Follower(Waiter):
 
     def fresh(self) -> News:
         """What has come since the last call, oldest first in each feed."""
-        news = News()
+        news, missed_count = News(), 0
         for feed in self._feeds:
             own = feed.workspace_id
+            seen = self._seen[own]
             try:
-                items, self._seen[own], last_id = feed.after(self._seen[own])
+                items, self._seen[own], last_id = feed.after(seen)
             except RedisError as error:  # it stays behind, and is read again
                 log.debug("feed not read", workspace_id=own, error=str(error))
                 continue
             if items is None:
                 news.gaps[own] = self._sent[own]
+                missed_count += self._seen[own] - seen
             else:
                 news.items.extend(items)
             self._sent[own] = last_id
-        return news
+        return replace(news, missed_count=missed_count)
 
 
 class Hub:

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from app.api import models, views
+from app.api.bounds import check_prompt
 from app.api.operation import answer, operation, platform, token
 from app.core import cron, workspaces
 from app.core import schedules as core
@@ -49,6 +50,7 @@ def list_schedules(workspace_id: str) -> Response:
 def create_schedule(workspace_id: str, body: models.ScheduleFields) -> Response:
     """Add a schedule; its first fire is the next nominal time."""
     workspaces.require(platform(), workspace_id)
+    check_prompt("prompt", body.prompt)
     made = core.create(platform(), workspace_id, body.model_dump())
     return answer(core.row(platform(), made), 201)
 
@@ -70,6 +72,7 @@ def change_schedule(workspace_id: str, schedule_id: str, body: models.ScheduleCh
     for name, value in fields.items():
         if value is None and name not in NULLABLE:
             raise InvalidInput(name, "may not be null")
+    check_prompt("prompt", body.prompt or "")
     changed = core.change(platform(), workspace_id, schedule_id, fields)
     return answer(core.row(platform(), changed))
 

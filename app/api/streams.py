@@ -166,15 +166,23 @@ def _told(platform: Platform, news: News) -> str:
                 "stream_buffer",
                 platform.settings.stream_buffer_count,
                 "TURNKEEPER_STREAM_BUFFER_COUNT",
+                news.missed_count,
                 news.gaps,
             )
         )
     return "".join(frames)
 
 
-def _gap(mechanism: str, limit: int, setting: str, resume_from: dict[str, str]) -> str:
+def _gap(
+    mechanism: str, limit: int, setting: str, measured: int, resume_from: dict[str, str]
+) -> str:
     """Events are missing here; ``resume_from``: workspace id -> from where to read again."""
-    told = {"mechanism": mechanism, "limit_count": limit, "setting": setting}
+    told = {
+        "mechanism": mechanism,
+        "limit_count": limit,
+        "setting": setting,
+        "measured_count": measured,
+    }
     return frame("gap", json.dumps({**told, "resume_from": resume_from}))
 
 
@@ -183,9 +191,10 @@ def _missed(platform: Platform, workspace_id: str, since: str, until: str) -> It
     is_first = True
     while not platform.stopping.is_set():
         try:
-            if is_first and (first := events.first_after_cut(platform, workspace_id, since)):
-                limit = platform.settings.events_kept
-                yield _gap("events_kept", limit, "TURNKEEPER_EVENTS_KEPT", {workspace_id: first})
+            if is_first and (cut := events.first_after_cut(platform, workspace_id, since)):
+                limit, resume_from = platform.settings.events_kept, {workspace_id: cut.first_id}
+                setting = "TURNKEEPER_EVENTS_KEPT"
+                yield _gap("events_kept", limit, setting, cut.appended_count, resume_from)
             is_first = False
             page = events.after(platform, workspace_id, since, PAGE)
         except RedisError:

@@ -128,8 +128,16 @@ def last_id(platform: Platform, workspace_id: str) -> str:
     return str(newest[0][0]) if newest else "0-0"
 
 
-def first_after_cut(platform: Platform, workspace_id: str, event_id: str) -> str | None:
-    """The oldest stored event's id, if events between ``event_id`` and it were trimmed."""
+@dataclass(frozen=True)
+class Cut:
+    """Events were trimmed: the oldest that is left, and how many there ever were."""
+
+    first_id: str
+    appended_count: int
+
+
+def first_after_cut(platform: Platform, workspace_id: str, event_id: str) -> Cut | None:
+    """Where the stored events begin, if some after ``event_id`` were trimmed."""
     own = keys.of(workspace_id)
     pipe = platform.clients.data.pipeline(transaction=False)
     pipe.xrange(own["events"], count=1)
@@ -138,7 +146,8 @@ def first_after_cut(platform: Platform, workspace_id: str, event_id: str) -> str
     oldest, kept_count, appended_counts = pipe.execute()
     if not oldest or order(oldest[0][0]) <= order(event_id):
         return None
-    return str(oldest[0][0]) if sum(map(int, appended_counts)) > kept_count else None
+    appended_count = sum(map(int, appended_counts))
+    return Cut(str(oldest[0][0]), appended_count) if appended_count > kept_count else None
 
 
 def order(event_id: str) -> tuple[int, int]:

@@ -181,8 +181,11 @@ def fire_args(
     platform: Platform, schedule: Schedule, nominal_ms: int, next_ms: int, mode: str, now_ms: int
 ) -> dict[str, Any]:
     """The arguments of ``fire.lua`` for one nominal time."""
-    window_s = schedule.catchup_window_s
-    window_s = platform.settings.catchup_window_s if window_s is None else window_s
+    window_s, window_setting = schedule.catchup_window_s, "schedule.catchup_window_s"
+    if window_s is None:
+        window_s = platform.settings.catchup_window_s
+        window_setting = "TURNKEEPER_CATCHUP_WINDOW_S"
+    life_setting = window_setting if schedule.ttl_s is None else "schedule.ttl_s"
     has_cadence = next_ms > nominal_ms
     cadence_s = min((next_ms - nominal_ms) / 1000, CADENCE_MAX_S)
     max_wait_s = cadence_s if has_cadence else platform.settings.lane_max_wait_s
@@ -196,10 +199,11 @@ def fire_args(
         "mode": mode,
         "reason": "no scheduler made it in time" if mode == "missed" else "",
         "limit_ms": round(window_s * 1000),
+        "limit_setting": window_setting,
         "turn_id": ids.of_fire(schedule.id, nominal_ms),
         "lane": "cron",
         "body": json.dumps({"schedule_id": schedule.id, "schedule": schedule.name}),
-        "record": "{}",
+        "record": json.dumps({"expires_setting": life_setting}),
         "max_wait_ms": round(max_wait_s * 1000),
         "expires_in_ms": round(1000 * (window_s if schedule.ttl_s is None else schedule.ttl_s)),
     }
@@ -214,6 +218,12 @@ def preempt_after(schedule: Schedule, nominal_ms: int) -> tuple[int, str]:
     return round(cron.cadence_s(parsed, nominal_ms) * 1000), "schedule.cron_expr"
 
 
+def preempts_within_s(schedule: Schedule, nominal_ms: int) -> float:
+    """When the reaper must look at a fire that found no room; 0: never."""
+    after_ms, _ = preempt_after(schedule, nominal_ms)
+    return after_ms / 1000 if schedule.preempt != "off" else 0
+
+
 def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     """Fire a schedule once, now, beside its times.
 
@@ -225,8 +235,8 @@ def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     reply = platform.run("fire", workspace_id, **args)
     if reply[0] == "made" and reply[2]:
         doorbell.ring(platform, workspace_id)
-    elif reply[0] == "made":
-        doorbell.watch(platform, workspace_id, 0)
+    elif within_s := preempts_within_s(schedule, now):
+        doorbell.watch(platform, workspace_id, within_s)
     made = fires(platform, workspace_id, schedule_id, 100)
     return next(fire for fire in made if fire.nominal_at == now)
 

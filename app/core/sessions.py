@@ -14,6 +14,8 @@ from app.core.platform import Platform
 from app.core.records import Session, Turn
 
 OUTCOMES = ("completed", "failed", "yielded", "input_required", "canceled")
+LIMITS_TOLD = 20
+OWN_EVENT = ("cancel", "terminate")
 
 
 @dataclass(frozen=True)
@@ -171,11 +173,19 @@ def finish(
         result=json.dumps(result, ensure_ascii=False, separators=(",", ":")),
         text=result.get("text") or "",
         note=json.dumps(note, ensure_ascii=False) if note else "",
+        limits=json.dumps(_hits(result), ensure_ascii=False),
     )
     _, state, depth, runnable = reply
     if depth and runnable:
         doorbell.ring(platform, workspace_id)
     return str(state)
+
+
+def _hits(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each limit that acted while the agent worked, as an event; an ending has its own."""
+    hits = [(str(hit.get("mechanism", "")), hit) for hit in result.get("limits", ())]
+    told = [(name, json.dumps(hit)) for name, hit in hits if name not in ("", *OWN_EVENT)]
+    return told[:LIMITS_TOLD]
 
 
 def release(

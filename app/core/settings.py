@@ -264,26 +264,40 @@ def _values(cls: type[Settings], env: Mapping[str, str]) -> dict[str, Any]:
 def _decide_idle(env: Mapping[str, str], values: dict[str, Any]) -> None:
     """``A2A_IDLE_TIMEOUT_SECONDS`` as the field platform reads it: a bad value never stops a boot.
 
-    Empty, text and negative mean the default, 0 means never, a fraction is taken; each is logged.
+    Empty, text, negative and less than two beats mean the default, 0 means never, a fraction is
+    taken; our own name counts before it. Each is logged.
     """
-    name = "A2A_IDLE_TIMEOUT_SECONDS"
+    name, own = "A2A_IDLE_TIMEOUT_SECONDS", env_name("idle_timeout_s")
     raw = env.get(name)
-    if raw is None or "idle_timeout_s" in values:
+    if raw is None:
         return
-    try:
-        value = float(raw)
-    except ValueError:
-        value = math.nan
-    if math.isfinite(value) and value >= 0:
-        values["idle_timeout_s"] = value
+    if "idle_timeout_s" in values:
+        log.warning("setting %s=%r is passed over: %s is set", name, raw, own)
+        return
+    value, least = _seconds(raw), 2 * _interval_s(values)
+    if value == 0 or least <= value < math.inf:
+        values["idle_timeout_s"] = value = abs(value)
         log.info(
             "setting %s=%s: idle timeout is %s s%s", name, raw, value, "" if value else " (never)"
         )
     else:
         default = Settings.model_fields["idle_timeout_s"].default
-        log.warning(
-            "setting %s=%r is not a number of seconds >= 0: default %s s", name, raw, default
-        )
+        rule = f"neither 0 nor a number of seconds of at least two beats ({least:g})"
+        log.warning("setting %s=%r is %s: default %s s", name, raw, rule, default)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _interval_s(values: Mapping[str, Any]) -> float:
+    """The interval of the heartbeat as far as it can be read here; checked later like all."""
+    default = float(Settings.model_fields["heartbeat_interval_s"].default)
+    read = _seconds(str(values.get("heartbeat_interval_s", default)))
+    return read if 0 < read < math.inf else default
 
 
 def _unknown(cls: type[Settings], env: Mapping[str, str]) -> list[str]:

@@ -188,13 +188,21 @@ def replay(platform: Platform, workspace_id: str, turn_id: str) -> Accepted:
     return submit(platform, workspace_id, request)
 
 
-def oldest(platform: Platform, workspace_id: str, lane: str) -> Turn | None:
-    """The turn of a lane that has waited longest without ever having been claimed."""
+def claimable(
+    platform: Platform, workspace_id: str, lane: str, now_ms: int, limit: int = 100
+) -> list[Turn]:
+    """The turns of a lane that wait and may be claimed: the returned ones, then the others."""
     own, data = keys.of(workspace_id), platform.clients.data
     last = data.hget(own["lanes"], f"last:{lane}")
-    found = data.xrange(own[f"lane_{lane}"], f"({last}" if last else "-", "+", count=1)
-    text = data.hget(own["turns"], found[0][1]["turn"]) if found else None
-    return Turn.parse(text) if text else None
+    pipe = data.pipeline(transaction=False)
+    pipe.zrange(own["returned"], 0, limit - 1)
+    pipe.zrangebyscore(own["delayed"], "-inf", now_ms, start=0, num=limit)
+    pipe.xrange(own[f"lane_{lane}"], f"({last}" if last else "-", "+", count=limit)
+    returned, rested, entries = pipe.execute()
+    ids = [*returned, *rested, *(fields["turn"] for _, fields in entries)]
+    texts = data.hmget(own["turns"], ids) if ids else []
+    found = [Turn.parse(text) for text in texts if text]
+    return [turn for turn in found if turn.lane == lane and turn.state == "queued"]
 
 
 def session_of(platform: Platform, workspace_id: str, turn: Turn) -> Session | None:

@@ -20,6 +20,8 @@ FIELDS: Mapping[str, tuple[str, bool]] = {
     "agent_url": ("agent_url", False),
     "agent_card": ("agent_card", False),
 }
+# What the reaper must hear of at once: limits of running sessions, and what preempts them.
+LIMITS = frozenset({"idle_ms", "stall_ms", "paused_at"})
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ def _put(
         event="WORKSPACE_CHANGED",
         mechanism=mechanism,
     )
+    if LIMITS & fields.keys():  # a shorter one may have run out already
+        doorbell.watch(platform, workspace_id, 0)
     if runnable:
         doorbell.ring(platform, workspace_id)
     if mode == "change":  # a limit may be shorter now

@@ -318,7 +318,7 @@ def test_release_that_counts_pauses_longer_each_time_until_the_turn_is_dead(
         pass_ms(pauses[-1] + 1)
     assert (pauses, loss) == ([150, 300, 375, 375], 5)
     dead = kernel.events("TURN_DEAD")[0]
-    assert dead["payload"]["attempts"] == dead["payload"]["limit_count"] == 5
+    assert dead["payload"]["measured_count"] == dead["payload"]["limit_count"] == 5
     assert kernel.data.zrange(kernel.keys["dead"], 0, -1) == [turn_id]
     invariants.check_empty(kernel)
 

@@ -59,7 +59,12 @@ def test_submit_over_the_bound_writes_nothing_but_the_limit_it_hit(kernel: Kerne
     before = invariants.read(kernel)
     with pytest.raises(QueueFull) as refusal:
         bounded.submit(idempotency_key="k")
-    assert refusal.value.fields == {"limit_count": 2, "depth": 2}
+    assert refusal.value.fields == {
+        "mechanism": "queue_depth",
+        "limit_count": 2,
+        "measured_count": 2,
+        "setting": "TURNKEEPER_QUEUE_DEPTH_MAX",
+    }
     assert invariants.read(kernel) == before
     hit = kernel.events()[-1]
     assert (hit["event"], hit["mechanism"]) == ("LIMIT_HIT", "queue_depth")

@@ -235,8 +235,12 @@ class Walk:
         def act(session: Session) -> None:
             stood = self.stored.sessions.get(session.id, {})
             state = self.kernel.finish(session, outcome)
-            asked = stood.get("unwanted") and outcome == "input_required"
-            assert state == stood.get("turn_state", "canceled" if asked else outcome)
+            wanted = outcome
+            if stood.get("unwanted"):
+                wanted = "canceled" if outcome == "input_required" else outcome
+            elif outcome == "canceled" and "cancel_asked_at" in stood:
+                wanted = "force_idled"  # the walk's cancels are the ceiling's
+            assert state == stood.get("turn_state", wanted)
             self.finished = [*self.finished, (session, state)][-5:]
 
         self.write(act, replays="finish")

@@ -68,7 +68,8 @@ def settings_page() -> str:
         "Where two settings depend on one another, this must hold:",
         "\n".join(f"- `{rule}`: {why}" for rule, why in docs_runtime.relations()),
         "`A2A_IDLE_TIMEOUT_SECONDS` counts only where `TURNKEEPER_IDLE_TIMEOUT_S` is not set, and "
-        "never stops a start: empty, text or negative means the default, with a log line.",
+        "never stops a start: empty, text, negative or less than two beats means the default. Each "
+        "is told in the log.",
         "## Runtime\n\nRead by `turnkeeper run` and `with Heartbeat(...)`, beside the agent. A bad "
         "value never stops the runtime: it becomes the default, or the nearest bound, with a log "
         "line that names the setting. `TURNKEEPER_HEARTBEAT_INTERVAL_S`, `TURNKEEPER_DRAIN_S` and "

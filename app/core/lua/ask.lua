@@ -13,7 +13,7 @@ if A.kind == 'cancel' and A.mechanism == 'cancel' and not session.unwanted then
   keep(session)
 end
 if session[asked] then return {'replayed', session[by]} end
-session[asked], session[A.kind .. '_reason'] = NOW, A.reason
+session[asked], session[A.kind .. '_reason'], session[A.kind .. '_mechanism'] = NOW, A.reason, A.mechanism
 session[by] = number(A.deadline_ms) or NOW + tonumber(A.within_ms)
 local turn = read(K.turns, session.turn_id)
 if A.kind == 'checkpoint' and move(turn, 'checkpointing') then session.state = 'checkpointing' end

@@ -33,7 +33,10 @@ for _ = 1, 100 do
   turn = take(found)
   if not turn.expires_at or turn.expires_at > NOW then break end
   move(turn, 'expired', 'ttl')
-  emit('TURN_EXPIRED', turn, nil, {expired_at = turn.expires_at, waited_ms = NOW - turn.accepted_at}, 'ttl')
+  emit('TURN_EXPIRED', turn, nil, {
+    expired_at = turn.expires_at, limit_ms = turn.expires_at - turn.accepted_at,
+    measured_ms = NOW - turn.accepted_at, setting = turn.expires_setting or 'expires_in_seconds',
+  }, 'ttl')
   turn = nil
 end
 if not turn then return {'empty', NOW} end

@@ -1,6 +1,7 @@
 -- The agent's own end of a session: stores the result, frees the slot, tells who waits.
 -- A repeat of an accepted finish changes nothing; one after the platform ended the session is fenced.
--- @args outcome result text note
+-- limits: [[mechanism, event payload], …] of what was cut or left while the agent worked.
+-- @args outcome result text note limits
 -- @returns {"ok" | "replayed", turn state, waiting count, runnable 0|1}
 -- @returns refused: session_not_found, stale_fence, illegal_transition
 -- @include held directives
@@ -14,9 +15,19 @@ if not session then return refusal end
 local turn = read(K.turns, session.turn_id)
 -- Nobody will answer the question of a turn that its caller canceled.
 local outcome = session.unwanted and A.outcome == 'input_required' and 'canceled' or A.outcome
+-- Nobody canceled a turn whose child was ended because its ceiling came.
+local by, facts = 'finish', nil
+if outcome == 'canceled' and session.cancel_mechanism == 'ceiling' and not session.unwanted then
+  by = 'ceiling'
+  outcome = A.note == '' and 'force_idled' or 'yielded'
+  facts = {
+    asked_by = by, limit_ms = session.ceiling_ms, setting = session.ceiling_setting,
+    measured_ms = NOW - session.claimed_at,
+  }
+end
 if not OUTCOMES[A.outcome] then return refuse('illegal_transition', {state = turn.state}) end
 if A.outcome ~= 'canceled' then begin(session, turn, session.taken_by or '') end
-if not move(turn, outcome, 'finish') then return refuse('illegal_transition', {state = turn.state}) end
+if not move(turn, outcome, by) then return refuse('illegal_transition', {state = turn.state}) end
 redis.call('HSET', K.results, turn.id, A.result)
 local place = note_place(turn)
 if place then
@@ -27,6 +38,7 @@ if place then
     redis.call('HDEL', K.notes, place)
   end
 end
+for _, hit in ipairs(cjson.decode(A.limits)) do emit('LIMIT_HIT', turn, session, hit[2], hit[1]) end
 if A.note ~= '' then emit('SESSION_CHECKPOINTED', turn, session, '{"note":' .. A.note .. '}') end
 if A.text ~= '' then
   emit('AGENT_MESSAGE', turn, session, {
@@ -34,5 +46,5 @@ if A.text ~= '' then
   })
 end
 cron_event(turn, session)
-close(session, turn, 'finish')
+close(session, turn, 'finish', facts)
 return {'ok', turn.state, (waiting()), runnable()}

@@ -2,7 +2,7 @@
 -- its ledger row and its event in one step. mode: make | missed | manual (no compare-and-set).
 -- A fire whose row is in the ledger already is not made again, whatever moved the due time back.
 -- @keys schedules due workspace
--- @args schedule_id version nominal_ms next_ms mode reason limit_ms turn_id lane body record
+-- @args schedule_id version nominal_ms next_ms mode reason limit_ms limit_setting turn_id lane body record
 -- @args max_wait_ms expires_in_ms queue_depth_max
 -- @returns {"made" | "missed" | "skipped" | "repeated", depth, runnable 0|1}
 -- @returns {"moved" | "early", next nominal or ""}
@@ -26,14 +26,16 @@ end
 index_row()
 if A.mode == 'missed' then
   return drop('missed', 'CRON_MISSED', 'catchup_window', {
-    limit_ms = tonumber(A.limit_ms), measured_ms = NOW - nominal, setting = 'catchup_window_s',
+    limit_ms = tonumber(A.limit_ms), measured_ms = NOW - nominal, setting = A.limit_setting,
   })
 end
 local depth, bound = waiting(), tonumber(A.queue_depth_max)
 if depth >= bound then
   emit('LIMIT_HIT', nil, nil, {limit_count = bound, measured_count = depth,
     setting = 'TURNKEEPER_QUEUE_DEPTH_MAX', refused = 'cron'}, 'queue_depth')
-  return drop('skipped', 'CRON_SKIPPED', 'queue_depth', {limit_count = bound, measured_count = depth})
+  return drop('skipped', 'CRON_SKIPPED', 'queue_depth', {
+    limit_count = bound, measured_count = depth, setting = 'TURNKEEPER_QUEUE_DEPTH_MAX',
+  })
 end
 
 local turn = cjson.decode(A.record)

@@ -4,7 +4,7 @@
 -- @args seq instance active_tasks max_concurrent sessions error_rate runtime_state idle_timeout
 -- @args current_task heartbeat_ttl_ms heartbeat_interval_ms
 -- @returns {"ok" | "stale", status, waiting count, runnable 0|1, look 0|1, directive…}: with look=1
--- @returns   the reaper must be told: the workspace came back, or a session of it is lost
+-- @returns   the reaper must be told: it came back, a session is lost, the idle limit changed
 -- @returns refused: workspace_not_found, workspace_removed
 -- @include reconcile status
 local ws = redis.call('HMGET', K.workspace, 'status', 'paused_at', 'error_rate', 'wedged', 'is_late')
@@ -29,18 +29,20 @@ if A.active_tasks ~= '' then note('active_tasks', A.active_tasks) end
 redis.call('HSET', K.capacity, unpack(said))
 redis.call('PEXPIRE', K.capacity, A.heartbeat_ttl_ms)
 
+local idle_was = redis.call('HGET', K.workspace, 'beat_idle_ms')
 if A.idle_timeout == 'null' then
   redis.call('HDEL', K.workspace, 'beat_idle_ms')
 elseif A.idle_timeout ~= '' then
   redis.call('HSET', K.workspace, 'beat_idle_ms', math.floor(tonumber(A.idle_timeout) * 1000))
 end
+local idle_moved = idle_was ~= redis.call('HGET', K.workspace, 'beat_idle_ms')
 if A.current_task ~= '' then redis.call('HSET', K.workspace, 'current_task', cjson.decode(A.current_task)) end
 if A.error_rate ~= '' then redis.call('HSET', K.workspace, 'error_rate', A.error_rate) end
 if A.runtime_state ~= '' then redis.call('HSET', K.workspace, 'wedged', A.runtime_state == 'wedged' and 1 or 0) end
 redis.call('HSET', K.workspace, 'beat_at', NOW)
 local status = judge(ws[5] and 'offline' or ws[1], number(A.error_rate) or number(ws[3]) or 0,
   A.runtime_state == '' and ws[4] == '1' or A.runtime_state == 'wedged')
-local look = (ws[1] == 'offline' or lost or A.idle_timeout ~= '') and 1 or 0
+local look = (ws[1] == 'offline' or lost or idle_moved) and 1 or 0
 redis.call('PUBLISH', K.wake, cjson.encode({event = 'WORKSPACE_HEARTBEAT', at = NOW, payload = {
   seq = seq, status = status, active_tasks = number(A.active_tasks), live_sessions = redis.call('ZCARD', K.live),
 }}))

@@ -21,6 +21,9 @@ if not measured or measured < limit then return {'alive'} end
 local facts = {limit_ms = limit, measured_ms = measured, setting = A.setting, reason = A.reason}
 -- Nobody started it: for the turn, its delivery failed.
 local mechanism = A.mechanism == 'handover' and 'delivery_failed' or A.mechanism == 'lease' and 'delivery_failed' or A.mechanism
+if A.mechanism == 'lost' then -- a count of beats, not a time
+  facts = {limit_count = 2, measured_count = session.missed, setting = A.setting, silent_ms = NOW - session.seen_at}
+end
 local ends = {ceiling = 'force_idled', operator = 'force_idled', cancel = 'canceled'}
 local moved
 if ends[A.mechanism] then

@@ -38,7 +38,10 @@ if depth >= tonumber(A.queue_depth_max) then
     limit_count = tonumber(A.queue_depth_max), setting = 'TURNKEEPER_QUEUE_DEPTH_MAX',
     measured_count = depth, refused = A.origin,
   }, 'queue_depth')
-  return refuse('queue_full', {limit_count = tonumber(A.queue_depth_max), depth = depth})
+  return refuse('queue_full', {
+    mechanism = 'queue_depth', limit_count = tonumber(A.queue_depth_max), measured_count = depth,
+    setting = 'TURNKEEPER_QUEUE_DEPTH_MAX',
+  })
 end
 
 local turn = cjson.decode(A.record)

@@ -1,19 +1,25 @@
 -- Hands the oldest bound session to a runtime's poll. One that was handed out but never started
 -- is handed out again after a while: the reply that carried it may have been lost. The inbox is in
 -- order of when each may be handed out: by fence at first, then by time, behind all new ones.
--- A poll without room (room=0) only hears what its sessions are asked.
+-- A poll without room (room=0) only hears what its sessions are asked, and never what another
+-- runtime's are: told once here, it would reach that one only with its next heartbeat.
 -- @args instance redeliver_after_ms room
 -- @returns {"taken", session, turn, body, bound, 0}
 -- @returns {"empty", "", "", "", "", wake at ms, directive…}
 -- @include directives
+local function is_its_own(session)
+  local holder = session and (session.started_at and session.instance or session.taken_by) or ''
+  return session and (holder == '' or A.instance == '' or holder == A.instance)
+end
+
 local function heard(wake_at)
   local answer = {'empty', '', '', '', '', wake_at}
   for _, of in ipairs({K.live, K.zombies}) do
     for _, id in ipairs(redis.call('ZRANGE', of, 0, 99)) do
       local session = read(K.sessions, id)
-      -- A session's own runtime must hear it: another's poll would use the one time up.
-      local is_mine = session and (not session.instance or session.instance == '' or session.instance == A.instance)
-      for _, order in ipairs(is_mine and directives(session, true) or {}) do answer[#answer + 1] = order end
+      for _, order in ipairs(is_its_own(session) and directives(session, true) or {}) do
+        answer[#answer + 1] = order
+      end
     end
   end
   return answer

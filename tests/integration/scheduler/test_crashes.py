@@ -90,7 +90,7 @@ def test_a_scheduler_down_beyond_the_catch_up_window_leaves_missed_rows_with_the
         for event in events:
             assert event.mechanism == "catchup_window"
             assert event.payload["limit_ms"] == 120_000
-            assert event.payload["setting"] == "catchup_window_s"
+            assert event.payload["setting"] == "TURNKEEPER_CATCHUP_WINDOW_S"
             assert event.payload["measured_ms"] > 120_000
             assert event.payload["reason"]
 

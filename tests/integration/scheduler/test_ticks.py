@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis
+import time_machine
 from rq import SimpleWorker
 from rq.job import Job
 
@@ -52,6 +53,24 @@ def test_ticks_do_not_pile_up_while_no_worker_takes_them(platform: Platform) -> 
         ticker.register()  # due at once, again
         assert ticker.tick()
     assert sorted(waiting_jobs(platform)) == ["tick-fire-due", "tick-reap", "tick-sweep"]
+
+
+@pytest.mark.parametrize("fraction_ms", [0, 1, 300, 999])
+def test_a_tick_of_a_second_comes_with_every_pass_wherever_in_the_second_that_is(
+    platform: Platform, fraction_ms: int
+) -> None:
+    queue = doorbell.queue(platform, doorbell.CONTROL)
+    begins = datetime(2026, 3, 1, 12, 0, 0, fraction_ms * 1000, tzinfo=UTC)
+    with time_machine.travel(begins, tick=False) as traveller:
+        ticker = Ticker(platform)
+        ticker.register()
+        came = []
+        for _ in range(30):
+            ticker.tick()
+            came.append("tick-reap" in queue.job_ids)
+            platform.clients.rq.delete(queue.key)
+            traveller.shift(1.004)
+    assert came == [True] * 30
 
 
 def test_a_tick_outlives_its_run_and_comes_again(platform: Platform) -> None:

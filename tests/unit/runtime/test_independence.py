@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -116,8 +117,13 @@ def test_an_orphan_in_a_session_of_its_own_is_found_by_its_marker(tmp_path: Path
 
 
 def test_a_reused_pid_is_not_taken_for_the_child() -> None:
-    target = Target(os.getpgid(0), 1.0, "no such mark")  # nobody here began in 1970
-    assert find_alive(target) == []
+    argv = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True) as other:
+        began = psutil.Process(other.pid).create_time()
+        assert find_alive(Target(other.pid, began - 100, "no such mark")) == []
+        (found,) = find_alive(Target(other.pid, began, "no such mark"))
+        assert found.pid == other.pid, "the control: the one that was meant is found"
+        other.communicate(b"\n")
 
 
 def test_reaping_orphans_does_not_take_the_exit_status_of_a_child() -> None:

@@ -68,7 +68,8 @@ limits = st.builds(Limits, idle=limit, stall=limit, lease=limit, handover=limit)
 def test_the_look_comes_exactly_when_there_is_something_to_see(
     session: Session, limits: Limits, after: int
 ) -> None:
-    now, at = T0 + after, look_again_at(session, limits)
+    now = T0 + after
+    at = look_again_at(session, limits, now)
     is_due = (
         verdict(session, now, limits) is not None
         or due_rung(session, now) is not None
@@ -150,7 +151,15 @@ def test_a_session_that_nobody_laid_out_ends_sooner_than_one_that_nobody_started
 def test_a_session_without_ceiling_and_idle_limit_has_no_clock() -> None:
     free = replace(RUNNING, ceiling_at=None, ceiling_ms=0)
     none = Limit(0, "x")
-    assert look_again_at(free, replace(LIMITS, idle=none, stall=none)) is None
+    assert look_again_at(free, replace(LIMITS, idle=none, stall=none), T0) is None
+
+
+def test_the_clocks_of_a_session_that_may_start_any_moment_are_looked_at_in_time() -> None:
+    soon = replace(LAID_OUT, ceiling_at=None, cancel_at=None, checkpoint_at=None, idle_ms=20_000)
+    now = T0 + 10_000
+    assert look_again_at(soon, LIMITS, now) == now + 20_000, "before the lease ends at 60 s"
+    started = replace(soon, started_at=now + 1, seen_at=now + 1, progress_at=now + 1)
+    assert look_again_at(started, LIMITS, now + 20_000) == now + 20_001
 
 
 def test_the_ladder_asks_for_a_checkpoint_then_cancels_each_by_the_ceiling() -> None:

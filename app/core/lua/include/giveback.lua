@@ -14,8 +14,8 @@ local function give_back(turn, session, mechanism, counts, holds)
   if counts and (spent or turn.redeliver == 'never') then
     if not move(turn, 'dead', mechanism) then return false end
     emit('TURN_DEAD', turn, session, {
-      attempts = turn.losses, limit_count = turn.max_attempts or tonumber(A.max_attempts),
-      setting = 'TURNKEEPER_MAX_ATTEMPTS', redeliver = turn.redeliver,
+      limit_count = spent and (turn.max_attempts or tonumber(A.max_attempts)) or 1,
+      measured_count = turn.losses, setting = spent and 'TURNKEEPER_MAX_ATTEMPTS' or 'redeliver',
     }, mechanism)
     cron_event(turn, session)
     return true

@@ -1,0 +1,373 @@
+"""No limit acts in silence: each is hit here, and says mechanism, limit, setting, measured value.
+
+A new setting fails here until it has a row, or a reason why it is no limit of the work.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from app.core import schedules, sessions, turns
+from app.core.events import Event
+from app.core.platform import Platform
+from app.core.settings import Settings, env_name
+from tests.integration.api.streaming import Reader, chunks, parse, stream_of
+from tests.seeds.clocks import EVERY_30_MIN, OPENS, WS, Shift, beside
+from tests.support.world import virtual_platform
+from tests.unit.api.web import ADMIN, Web, web
+
+SMALL: dict[str, Any] = {
+    "admin_token": ADMIN,
+    "message_wait_s": 0,
+    "queue_depth_max": 3,
+    "body_max_bytes": 4096,
+    "prompt_max_bytes": 1024,
+    "output_max_bytes": 1024,
+    "events_kept": 100,
+    "stream_buffer_count": 10,
+    "streams_max": 1,
+    "waiters_max": 1,
+}
+Told = Mapping[str, Any]
+
+
+@pytest.fixture
+def platform() -> Iterator[Platform]:
+    with virtual_platform(OPENS, **SMALL) as here:
+        yield here
+
+
+@pytest.fixture
+def site(platform: Platform) -> Iterator[Web]:
+    """A web process over the same store."""
+    with web(beside(platform).clients, **SMALL) as made:
+        yield made
+
+
+def whole(event: Event) -> Told:
+    return {"mechanism": event.mechanism, **event.payload}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A limit: who it is, which setting it comes from, how it is hit."""
+
+    mechanism: str
+    setting: str
+    hit: Callable[[Shift, Web], Told]
+
+
+# Sessions.
+
+
+def ends(seconds: float, **workspace: Any) -> Callable[[Shift, Web], Told]:
+    """A session is begun, nobody says anything more for so long, and it is ended."""
+
+    def hit(shift: Shift, site: Web) -> Told:
+        session_id = shift.begin("cron", **workspace)
+        shift.agent.beats = "idle_timeout_s" not in workspace and seconds != 901
+        shift.run(seconds)
+        return whole(shift.one("SESSION_ENDED", session_id))
+
+    return hit
+
+
+def asked(name: str, seconds: float) -> Callable[[Shift, Web], Told]:
+    def hit(shift: Shift, site: Web) -> Told:
+        shift.begin()
+        shift.run(seconds)
+        return whole(shift.one(name))
+
+    return hit
+
+
+def stalls(shift: Shift, site: Web) -> Told:
+    shift.begin()
+    shift.run(601)
+    return whole(shift.one("TURN_STALLED"))
+
+
+def canceled(shift: Shift, site: Web) -> Told:
+    session_id = shift.begin()
+    turns.cancel(shift.platform, WS, shift.session(session_id).turn_id, "no")
+    shift.run(11)
+    return whole(shift.one("SESSION_ENDED"))
+
+
+def never_laid_out(shift: Shift, site: Web) -> Told:
+    """The worker died between the claim and the bind."""
+    turns.submit(shift.platform, WS, turns.Request(body={"text": "x"}))
+    sessions.claim(shift.platform, WS)
+    schedules.doorbell.watch(shift.platform, WS, 10)
+    shift.run(11)
+    return whole(shift.told("SESSION_ENDED")[0])
+
+
+def never_started(shift: Shift, site: Web) -> Told:
+    """Laid out, and no runtime polls."""
+    shift.agent.polls = False
+    shift.begin()
+    shift.run(61)
+    return whole(shift.told("SESSION_ENDED")[0])
+
+
+def lost(shift: Shift, site: Web) -> Told:
+    shift.begin()
+    shift.agent.running.clear()
+    shift.agent.polls = False
+    shift.run(61)
+    return whole(shift.one("SESSION_ENDED"))
+
+
+def attempts_used_up(shift: Shift, site: Web) -> Told:
+    turn_id = shift.submit()
+    for _ in range(5):
+        session_id = turns.get(shift.platform, WS, turn_id).session_id
+        assert session_id is not None
+        shift.agent.running.clear()
+        fence = shift.session(session_id).fence
+        sessions.release(shift.platform, WS, session_id, fence, "lost", "gone", counts=True)
+        shift.run(61)
+        shift.serve()
+    return whole(shift.one("TURN_DEAD"))
+
+
+def preempted(shift: Shift, site: Web) -> Told:
+    shift.begin("cron", cron_expr="0 0 1 1 *", ceiling_s=0)
+    schedules.create(shift.platform, WS, {**EVERY_30_MIN, "preempt_after_s": 30})
+    shift.run(1800 + 31)
+    return whole(shift.told("SESSION_CHECKPOINT_REQUESTED")[-1])
+
+
+# The heartbeat.
+
+
+def silent(name: str, seconds: float) -> Callable[[Shift, Web], Told]:
+    def hit(shift: Shift, site: Web) -> Told:
+        shift.agent.beats = False
+        shift.run(seconds)
+        return whole(shift.one(name))
+
+    return hit
+
+
+# The queue.
+
+
+def full(shift: Shift, site: Web) -> Told:
+    for _ in range(5):
+        shift_submit(site)
+    return whole(shift.told("LIMIT_HIT")[0])
+
+
+def shift_submit(site: Web) -> Any:
+    body = {"params": {"message": {"parts": [{"text": "x"}]}}}
+    return site.ask("POST", f"/workspaces/{WS}/a2a", body)
+
+
+def full_says_so(shift: Shift, site: Web) -> Told:
+    for _ in range(5):
+        answer = shift_submit(site)
+    return problem(answer, 429)
+
+
+def fire_finds_it_full(shift: Shift, site: Web) -> Told:
+    shift.agent.polls = False
+    for _ in range(5):
+        shift_submit(site)
+    schedule = schedules.create(shift.platform, WS, EVERY_30_MIN)
+    schedules.run_now(shift.platform, WS, schedule.id)
+    return whole(shift.one("CRON_SKIPPED"))
+
+
+def expires(shift: Shift, site: Web) -> Told:
+    shift.begin()
+    shift.submit(expires_in_s=60)
+    shift.run(61)
+    shift.agent.finish(shift.live()[0])
+    shift.run(1)
+    return whole(shift.one("TURN_EXPIRED"))
+
+
+def fire_expires(**own: Any) -> Callable[[Shift, Web], Told]:
+    def hit(shift: Shift, site: Web) -> Told:
+        shift.begin()
+        fields = {**EVERY_30_MIN, "cron_expr": "0 0 1 1 *", **own}
+        schedules.run_now(shift.platform, WS, schedules.create(shift.platform, WS, fields).id)
+        shift.run(61)
+        shift.agent.finish(shift.live()[0])
+        shift.run(1)
+        return whole(shift.one("TURN_EXPIRED"))
+
+    return hit
+
+
+def missed(**own: Any) -> Callable[[Shift, Web], Told]:
+    def hit(shift: Shift, site: Web) -> Told:
+        schedules.create(shift.platform, WS, {**EVERY_30_MIN, "cron_expr": "0 13 1 3 *", **own})
+        shift.platform.clock.wait(shift.platform.stopping, 2 * 86_400)  # nothing runs at all
+        shift.run(1)
+        return whole(shift.one("CRON_MISSED"))
+
+    return hit
+
+
+# The web.
+
+
+def problem(answer: Any, status: int) -> Told:
+    assert answer.status_code == status, answer.text
+    told: Told = answer.get_json()
+    return told
+
+
+def big_body(shift: Shift, site: Web) -> Told:
+    path = f"/workspaces/{WS}/pause"
+    return problem(site.ask("POST", path, {"reason": "x" * 5000}), 413)
+
+
+def big_message(shift: Shift, site: Web) -> Told:
+    body = {"params": {"message": {"parts": [{"text": "x" * 1025}]}}}
+    return problem(site.ask("POST", f"/workspaces/{WS}/a2a", body), 422)
+
+
+def big_prompt(shift: Shift, site: Web) -> Told:
+    body = {"name": "t", "cron_expr": "* * * * *", "prompt": "ä" * 513}
+    return problem(site.ask("POST", f"/workspaces/{WS}/schedules", body), 422)
+
+
+def bigger_prompt(shift: Shift, site: Web) -> Told:
+    path = f"/workspaces/{WS}/schedules/{site.schedule(WS)}"
+    return problem(site.ask("PATCH", path, {"prompt": "x" * 1025}), 422)
+
+
+def long_result(shift: Shift, site: Web) -> Told:
+    session = shift.session(shift.begin())
+    body = {"fence": session.fence, "result": {"text": "x" * 1025}}
+    site.ok("POST", f"/workspaces/{WS}/sessions/{session.id}/finish", body)
+    return whole(shift.one("LIMIT_HIT", session.id))
+
+
+def too_many_streams(shift: Shift, site: Web) -> Told:
+    path = f"/workspaces/{WS}/events/stream"
+    with stream_of(site, path):
+        return problem(site.ask("GET", path), 503)
+
+
+def too_many_polls(shift: Shift, site: Web) -> Told:
+    with site.app.extensions["turnkeeper"].hub.waiting(WS):
+        return problem(site.ask("GET", f"/workspaces/{WS}/turns/next?wait_s=0"), 503)
+
+
+def say(site: Web, count: int) -> str:
+    for _ in range(count):
+        last = str(site.ok("POST", f"/workspaces/{WS}/notify", {"message": "x"})["id"])
+    return last
+
+
+def slow_reader(shift: Shift, site: Web) -> Told:
+    with stream_of(site, f"/workspaces/{WS}/events/stream") as response:
+        frames = chunks(response)
+        next(frames)
+        say(site, 30)
+        reader = Reader(parse(next(frames)))
+    return reader.named("gap")[0].data  # type: ignore[no-any-return]
+
+
+def late_reader(shift: Shift, site: Web) -> Told:
+    first = say(site, 1)
+    say(site, 300)
+    with stream_of(site, f"/workspaces/{WS}/events/stream", last_id=first) as response:
+        frames = chunks(response)
+        next(frames)
+        return parse(next(frames))[0].data  # type: ignore[no-any-return]
+
+
+ROWS = {
+    "ceiling": Row("ceiling", "TURNKEEPER_CEILING_S", ends(1801)),
+    "ceiling of a schedule": Row("ceiling", "schedule.ceiling_s", ends(301, ceiling_s=300)),
+    "ceiling comes": Row(
+        "ceiling", "TURNKEEPER_CEILING_S", asked("SESSION_CHECKPOINT_REQUESTED", 1741)
+    ),
+    "ceiling is near": Row(
+        "ceiling", "TURNKEEPER_CEILING_S", asked("SESSION_CANCEL_REQUESTED", 1791)
+    ),
+    "idle": Row("idle_timeout", "TURNKEEPER_IDLE_TIMEOUT_S", ends(901)),
+    "idle of a schedule": Row(
+        "idle_timeout", "schedule.idle_timeout_s", ends(121, idle_timeout_s=120)
+    ),
+    "stall": Row("stall", "TURNKEEPER_STALL_AFTER_S", stalls),
+    "cancel": Row("cancel", "TURNKEEPER_CANCEL_GRACE_S", canceled),
+    "handover": Row("delivery_failed", "TURNKEEPER_HANDOVER_S", never_laid_out),
+    "lease": Row("delivery_failed", "TURNKEEPER_LEASE_TTL_S", never_started),
+    "lost": Row("lost", "TURNKEEPER_HEARTBEAT_INTERVAL_S", lost),
+    "attempts": Row("lost", "TURNKEEPER_MAX_ATTEMPTS", attempts_used_up),
+    "preempt": Row("preempt", "schedule.preempt_after_s", preempted),
+    "late": Row("heartbeat_late", "TURNKEEPER_HEARTBEAT_LATE_S", silent("WORKSPACE_DEGRADED", 91)),
+    "offline": Row("heartbeat_ttl", "TURNKEEPER_HEARTBEAT_TTL_S", silent("WORKSPACE_OFFLINE", 181)),
+    "queue": Row("queue_depth", "TURNKEEPER_QUEUE_DEPTH_MAX", full),
+    "queue, to the sender": Row("queue_depth", "TURNKEEPER_QUEUE_DEPTH_MAX", full_says_so),
+    "queue, a fire": Row("queue_depth", "TURNKEEPER_QUEUE_DEPTH_MAX", fire_finds_it_full),
+    "message's life": Row("ttl", "expires_in_seconds", expires),
+    "fire's life": Row("ttl", "schedule.ttl_s", fire_expires(ttl_s=60)),
+    "fire's life by its window": Row(
+        "ttl", "schedule.catchup_window_s", fire_expires(catchup_window_s=60)
+    ),
+    "catch-up": Row("catchup_window", "TURNKEEPER_CATCHUP_WINDOW_S", missed()),
+    "catch-up of a schedule": Row(
+        "catchup_window", "schedule.catchup_window_s", missed(catchup_window_s=60)
+    ),
+    "body": Row("body_max", "TURNKEEPER_BODY_MAX_BYTES", big_body),
+    "message": Row("prompt_max", "TURNKEEPER_PROMPT_MAX_BYTES", big_message),
+    "prompt": Row("prompt_max", "TURNKEEPER_PROMPT_MAX_BYTES", big_prompt),
+    "prompt changed": Row("prompt_max", "TURNKEEPER_PROMPT_MAX_BYTES", bigger_prompt),
+    "result": Row("output_tail", "TURNKEEPER_OUTPUT_MAX_BYTES", long_result),
+    "streams": Row("streams_max", "TURNKEEPER_STREAMS_MAX", too_many_streams),
+    "polls": Row("waiters_max", "TURNKEEPER_WAITERS_MAX", too_many_polls),
+    "slow stream": Row("stream_buffer", "TURNKEEPER_STREAM_BUFFER_COUNT", slow_reader),
+    "late stream": Row("events_kept", "TURNKEEPER_EVENTS_KEPT", late_reader),
+}
+
+PLACE = "where something is, or how it is logged"
+PACE = "how often or how long something is done; nothing is cut by it"
+KEPT = "retention of what has ended: a later request for it is told so (404)"
+NO_LIMITS = {
+    PLACE: "redis_url control_url redis_tls_verify redis_ca_cert port host log_level log_format "
+    "admin_token",
+    PACE: "reap_interval_s sweep_interval_s dispatch_slice_s claims_per_visit stream_ping_s "
+    "redeliver_after_s retry_backoff_s retry_backoff_max_s lane_max_wait_s poll_wait_max_s "
+    "message_wait_s redis_pool_size",
+    KEPT: "turns_kept turn_retention_s fires_kept idempotency_ttl_s",
+    "the ceiling's first rung; the request names the ceiling": "checkpoint_grace_s",
+    "a process that does not stop in time; logged with mechanism=drain": "drain_s",
+    "a store that does not answer: 503 store_unavailable": "redis_timeout_s",
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_limit_that_acts_says_so(name: str, platform: Platform, site: Web) -> None:
+    row = ROWS[name]
+    told = row.hit(Shift.opened(platform), site)
+    assert (told["mechanism"], told["setting"]) == (row.mechanism, row.setting)
+    (limit,) = [key for key in told if key.startswith("limit_")]
+    measured = limit.replace("limit_", "measured_")
+    assert told[measured] >= told[limit] > 0, told
+
+
+def test_every_setting_has_a_row_or_a_reason_why_it_is_no_limit() -> None:
+    hit = {row.setting for row in ROWS.values()}
+    rest = [name for names in NO_LIMITS.values() for name in names.split()]
+    assert len(rest) == len(set(rest))
+    with_row = {name for name in Settings.model_fields if env_name(name) in hit}
+    assert with_row.isdisjoint(rest)
+    assert with_row | set(rest) == set(Settings.model_fields), "a new setting needs either"
+
+
+def test_control_a_setting_without_a_row_is_found() -> None:
+    rest = {name for names in NO_LIMITS.values() for name in names.split()}
+    left = {name for name, row in ROWS.items() if row.setting != "TURNKEEPER_CEILING_S"}
+    known = {ROWS[name].setting for name in left}
+    found = [n for n in Settings.model_fields if n not in rest and env_name(n) not in known]
+    assert found == ["ceiling_s"]
