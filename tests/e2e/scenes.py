@@ -191,7 +191,8 @@ def handed_back(here: World, workspace_id: str = "handed-back") -> Scene:
 
 
 def unreaped(here: World, workspace_id: str = "unreaped", ceiling_s: float = 4) -> Scene:
-    """The control worker is killed again and again about the ceiling of a call that never returns.
+    """Both workers that reap are killed again and again about the ceiling of a call that never
+    returns: control by its job, dispatch between its visits.
 
     For all workspaces of the world: nothing else may need the reaper meanwhile.
     """
@@ -207,7 +208,7 @@ def unreaped(here: World, workspace_id: str = "unreaped", ceiling_s: float = 4) 
     while time.monotonic() - claimed < ceiling_s + 1.0:
         for process in workers.family()[1:]:
             with suppress(psutil.Error):
-                if "control" in process.cmdline():
+                if {"control", "dispatch"} & set(process.cmdline()):
                     process.send_signal(signal.SIGKILL)
                     kills += 1
         threading.Event().wait(0.1)
