@@ -11,7 +11,7 @@ import redis
 
 from app.core import telemetry
 from app.core.settings import Settings
-from tests.bench import floor, ours
+from tests.bench import clocks, floor, ours
 from tests.support import servers
 
 MESSAGE = {"method": "message/send", "params": {"message": {"parts": [{"text": "x"}]}}}
@@ -103,6 +103,7 @@ def measure(table: Table, url: str) -> None:
     table.latencies(
         "submit to adapter, idle", lambda: ours.idle_latencies(here), "plain RQ, enqueue to start"
     )
+    table.latencies("slot freed by finish to adapter", lambda: clocks.freed_to_delivered(here))
     raw.flushall()
     with ours.web(url) as port:
         ours.workspaces.create(here, "bench-http", {})
@@ -121,6 +122,18 @@ def measure(table: Table, url: str) -> None:
             for _ in range(table.runs)
         ]
         table.put("heartbeats over HTTP, one web process", "/s", beats, "raw XADD")
+        table.latencies(
+            "slot freed to next turn, over HTTP", lambda: clocks.freed_to_handed_over(here, port)
+        )
+        raw.flushall()
+        rss_mb, gap = clocks.runtime_under_a_lock(url, port)
+        table.put("supervisor, resident", "MB", [rss_mb])
+        table.put("longest beat gap of its interval, lock held", "%", [gap * 100])
+    raw.flushall()
+    overshoots = clocks.ceiling_overshoots(url)
+    for label, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
+        value = percentile(overshoots, share) * 1000
+        table.put(f"ceiling overshoot, 100 sessions, {label}", "ms", [value])
     here.clients.close()
     raw.close()
 
