@@ -95,7 +95,7 @@ def repair() -> None:
     """Repair the hints now: a dispatch worker asks for it at its start, having been killed maybe
     between the pop of a ring and the claim."""
     platform = current()
-    rung = sweeping.sweep(platform)
+    rung = sweeping.sweep(platform, between=lambda: reaper.reap(platform))
     if rung:
         log.info("rang again", rung_count=rung)
     _tell(platform, "sweep")

@@ -14,7 +14,7 @@ from app.core.platform import Platform
 from tests.seeds.clocks import OPENS, WS, Shift, at_ms, beside
 from tests.support.kernel import Altered
 from tests.support.world import endings, virtual_platform
-from workers import reaper, watchdog
+from workers import reaper
 
 MINUTE_MS = 60_000
 REAP_MS = 1000
@@ -157,42 +157,6 @@ def test_control_with_the_rung_removed_no_checkpoint_is_asked(platform: Platform
     shift.run(1805)
     assert shift.told("SESSION_CHECKPOINT_REQUESTED") == []
     assert shift.one("SESSION_ENDED", session_id).mechanism == "ceiling"
-
-
-def test_two_reapers_that_saw_the_same_session_act_once(platform: Platform) -> None:
-    shift = Shift.opened(platform)
-    session_id = shift.begin()
-    shift.reaps = False
-    shift.run(1801)
-    seen = shift.session(session_id)
-    limits = reaper.limits_of(platform, workspaces.get(platform, WS))
-    found = watchdog.verdict(seen, platform.now_ms(), limits)
-    assert found is not None
-    facts = (found.mechanism, found.limit_ms, found.setting)
-    acted = [sessions.reap(one, WS, seen, *facts) for one in (platform, beside(platform))]
-    assert acted == [True, False]
-    shift.reaps = True
-    shift.run(60)
-    shift.one("SESSION_ENDED", session_id)
-
-
-def test_the_stored_deadline_decides_when_every_ring_and_wake_up_is_lost(
-    platform: Platform,
-) -> None:
-    """No process listens to the wake channel here at all; nor does a ring arrive."""
-    shift = Shift.opened(platform)
-    session_id = shift.begin()
-    waiting = shift.submit()
-    shift.loses_rings = True
-    shift.run(1801)
-    assert_in_time(
-        shift.one("SESSION_ENDED", session_id), shift.session(session_id).ceiling_at or 0
-    )
-    assert shift.state_of(waiting) == "queued"
-    shift.loses_rings = False
-    reaper.settle(platform, WS, 0)
-    shift.run(1)
-    assert shift.state_of(waiting) == "running"
 
 
 @pytest.mark.parametrize(
