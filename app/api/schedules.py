@@ -22,6 +22,7 @@ NULLABLE = {
     "idle_timeout_s",
     "stall_after_s",
     "preempt_after_s",
+    "redeliver",
 }
 
 

@@ -33,6 +33,8 @@ def workspace(found: workspaces.Workspace, settings: Settings) -> dict[str, Any]
         "ceiling_s": found.limit_ms("ceiling_ms", settings.ceiling_s) / 1000,
         "idle_timeout_s": found.idle_ms(settings.idle_timeout_s)[0] / 1000,
         "stall_after_s": found.limit_ms("stall_ms", settings.stall_after_s) / 1000,
+        "team": stored.get("team"),
+        "redeliver": stored.get("redeliver") or "on_loss",
         "current_task": stored.get("current_task"),
         "last_heartbeat_at": at("beat_at"),
         "created_at": at("created_at"),

@@ -44,6 +44,13 @@ class Schedule:
     stall_after_s: float | None = None
     preempt: str = "cron"
     preempt_after_s: float | None = None
+    overlap_policy: str = "buffer_all"
+    session_mode: str = "fresh"
+    pause_on_failure_count: int = 0
+    retries: int = 0
+    redeliver: str | None = None
+    on_policy_change: str = "off"
+    notes: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Schedule":

@@ -19,6 +19,8 @@ FIELDS: Mapping[str, tuple[str, bool]] = {
     "stall_after_s": ("stall_ms", True),
     "agent_url": ("agent_url", False),
     "agent_card": ("agent_card", False),
+    "team": ("team", False),
+    "redeliver": ("redeliver", False),
 }
 # What the reaper must hear of at once: limits of running sessions, and what preempts them.
 LIMITS = frozenset({"idle_ms", "stall_ms", "paused_at"})

@@ -1,6 +1,6 @@
 """What all requests and answers are made of."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,7 @@ Name = Annotated[str, Field(max_length=64)]
 Count = Annotated[int, Field(ge=1, le=1000)]
 Slots = Annotated[int, Field(ge=1, le=1000)]
 Span = Annotated[float, Field(ge=0, le=31_536_000)]
+Redeliver = Literal["on_loss", "never"]
 
 
 class Strict(BaseModel):

@@ -4,10 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from app.api.models.base import Span, Strict
+from app.api.models.base import Redeliver, Span, Strict
 
 # Whose session wraps up for a late fire: another cron session's, any session's, nobody's.
 Preempt = Literal["cron", "any", "off"]
+# What a fire does while an earlier one of its schedule is unfinished: Temporal's six words.
+OverlapPolicy = Literal[
+    "skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"
+]
+# Whether an agent that can resume starts each fire afresh or in its schedule's last session.
+SessionMode = Literal["fresh", "resume"]
+OnPolicyChange = Literal["off", "checkpoint"]
+Count = Annotated[int, Field(ge=0, le=1000)]
+Notes = Annotated[str, Field(max_length=10_000)]
 
 
 class ScheduleFields(Strict):
@@ -26,6 +35,13 @@ class ScheduleFields(Strict):
     stall_after_s: Span | None = None
     preempt: Preempt = "cron"
     preempt_after_s: Span | None = Field(None, description="Null: one cadence. 0: never.")
+    overlap_policy: OverlapPolicy = "buffer_all"
+    session_mode: SessionMode = "fresh"
+    pause_on_failure_count: Count = Field(0, description="Failures in a row; 0: never.")
+    retries: Count = Field(0, description="Of a fire that failed or was force-idled.")
+    redeliver: Redeliver | None = Field(None, description="Null: the workspace's.")
+    on_policy_change: OnPolicyChange = "off"
+    notes: Notes = ""
 
 
 class ScheduleChange(Strict):
@@ -44,6 +60,13 @@ class ScheduleChange(Strict):
     stall_after_s: Span | None = None
     preempt: Preempt | None = None
     preempt_after_s: Span | None = None
+    overlap_policy: OverlapPolicy | None = None
+    session_mode: SessionMode | None = None
+    pause_on_failure_count: Count | None = None
+    retries: Count | None = None
+    redeliver: Redeliver | None = None
+    on_policy_change: OnPolicyChange | None = None
+    notes: Notes | None = None
 
 
 class Schedule(BaseModel):
@@ -74,6 +97,13 @@ class Schedule(BaseModel):
     stall_after_s: float | None
     preempt: Preempt
     preempt_after_s: float | None
+    overlap_policy: OverlapPolicy
+    session_mode: SessionMode
+    pause_on_failure_count: int
+    retries: int
+    redeliver: Redeliver | None
+    on_policy_change: OnPolicyChange
+    notes: str
 
 
 class Schedules(BaseModel):

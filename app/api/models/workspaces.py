@@ -4,7 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, Field
 
-from app.api.models.base import Lenient, Name, Page, Short, Slots, Span, Strict, Text
+from app.api.models.base import (
+    Lenient,
+    Name,
+    Page,
+    Redeliver,
+    Short,
+    Slots,
+    Span,
+    Strict,
+    Text,
+)
 
 ActivityType = Literal[
     "a2a_send", "a2a_receive", "task_update", "agent_log", "memory_write", "error", "cron_run"
@@ -24,6 +34,10 @@ class WorkspaceFields(Strict):
     ceiling_s: Span | None = Field(None, description="Absolute length of a session; 0: none.")
     idle_timeout_s: Span | None = Field(None, description="Silence that ends a session; 0: never.")
     stall_after_s: Span | None = None
+    team: Name | None = Field(None, description="Whose TEAM memories it shares.")
+    redeliver: Redeliver | None = Field(
+        None, description="What becomes of a turn whose session is lost; null: on_loss."
+    )
 
 
 class NewWorkspace(WorkspaceFields):
@@ -49,6 +63,8 @@ class Workspace(BaseModel):
     ceiling_s: float
     idle_timeout_s: float
     stall_after_s: float
+    team: str | None
+    redeliver: Redeliver
     current_task: str | None
     last_heartbeat_at: str | None
     created_at: str | None
