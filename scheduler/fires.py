@@ -69,7 +69,7 @@ def _batch(
         calls.append((due.member.workspace_id, platform.with_limits("fire", args)))
         called.append((due, schedule, following))
     replies = scripts.call_many(platform.clients.data, "fire", calls) if calls else []
-    rings, looks, made = _settle(called, replies, hints, now)
+    rings, looks, made = _settle(platform, called, replies, hints, now)
     if hints:
         platform.clients.control.zadd(keys.DUE, hints)
     if gone:
@@ -88,13 +88,14 @@ def _set_aside(member: keys.DueMember, hints: dict[str, float], now: int, error:
 
 
 def _settle(
+    platform: Platform,
     called: Sequence[tuple[Due, Schedule, int]],
     replies: Sequence[list[Any] | TurnkeeperError],
     hints: dict[str, float],
     now: int,
 ) -> tuple[set[str], dict[str, float], int]:
-    """Read the replies: whom to ring, within how long the reaper must look whether a fire that
-    found no room preempts, how many were made; fills in when to look next."""
+    """Read the replies: whom to ring, within how long the reaper must look whether a fire
+    preempts, how many were made; fills in when to look next."""
     rings: set[str] = set()
     looks: dict[str, float] = {}
     made = 0
@@ -111,14 +112,15 @@ def _settle(
             rings.add(due.member.workspace_id)  # who made it may have died before its ring
             continue
         hints[str(due.member)] = following + schedule.jitter_ms
-        made += outcome == "made"
-        if outcome == "made" and reply[2]:
-            rings.add(due.member.workspace_id)
-        elif outcome == "made" and (within_s := preempts_within_s(schedule, due.nominal_ms or now)):
-            known_s = looks.get(due.member.workspace_id, within_s)
-            looks[due.member.workspace_id] = min(within_s, known_s)
         if outcome != "made":
             log.warning("fire not queued", schedule_id=schedule.id, outcome=outcome)
+            continue
+        made += 1
+        workspace_id, nominal, had_room = due.member.workspace_id, due.nominal_ms or now, reply[2]
+        if had_room:
+            rings.add(workspace_id)
+        if within_s := preempts_within_s(platform, schedule, nominal, had_room=bool(had_room)):
+            looks[workspace_id] = min(within_s, looks.get(workspace_id, within_s))
     return rings, looks, made
 
 

@@ -20,6 +20,7 @@ from workers.watchdog import Limit, Limits
 
 BATCH = 200
 HOLD_S = 10.0
+BEGIN_MS = 1000
 log = structlog.get_logger(__name__)
 
 
@@ -226,7 +227,8 @@ def _preemption(this: Look, live: list[Session]) -> list[float]:
     # One that was asked and has time left frees its slot for the first of them.
     wrapping = sum(max(s.checkpoint_by or 0, s.cancel_by or 0) > this.now for s in live)
     asked: set[str] = set()
-    for late in due[wrapping:]:
+    left = due[wrapping:]
+    for late in left:
         waited_ms = this.now - late.since
         for session in live:
             if session.id not in asked and watchdog.preempts(
@@ -237,6 +239,8 @@ def _preemption(this: Look, live: list[Session]) -> list[float]:
                 break
     again = [late.since + late.after_ms for late in fires if late not in due]
     again += [s.checkpoint_by for s in live if s.checkpoint_by] if due else []
+    if len(asked) < len(left) and any(s.started_at is None for s in live):
+        again.append(this.now + BEGIN_MS)  # it may begin any moment, and can be asked then
     return [at for at in again if at > this.now]
 
 

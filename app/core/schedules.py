@@ -218,10 +218,17 @@ def preempt_after(schedule: Schedule, nominal_ms: int) -> tuple[int, str]:
     return round(cron.cadence_s(parsed, nominal_ms) * 1000), "schedule.cron_expr"
 
 
-def preempts_within_s(schedule: Schedule, nominal_ms: int) -> float:
-    """When the reaper must look at a fire that found no room; 0: never."""
+def preempts_within_s(
+    platform: Platform, schedule: Schedule, nominal_ms: int, *, had_room: bool
+) -> float:
+    """Within how long the reaper must look whether a fire just made preempts; 0: tell nobody.
+
+    A fire that had room may lose the slot to another. The visit that its ring brings has a look
+    come within ``handover_s``, which plans the rest; only what is due before that is told here.
+    """
     after_ms, _ = preempt_after(schedule, nominal_ms)
-    return after_ms / 1000 if schedule.preempt != "off" else 0
+    is_planned = had_room and after_ms > platform.settings.handover_s * 1000
+    return 0 if schedule.preempt == "off" or is_planned else after_ms / 1000
 
 
 def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
@@ -233,9 +240,10 @@ def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     schedule, now = get(platform, workspace_id, schedule_id), platform.now_ms()
     args = fire_args(platform, schedule, now, now, "manual", now)
     reply = platform.run("fire", workspace_id, **args)
-    if reply[0] == "made" and reply[2]:
+    had_room = reply[0] == "made" and bool(reply[2])
+    if had_room:
         doorbell.ring(platform, workspace_id)
-    elif within_s := preempts_within_s(schedule, now):
+    if within_s := preempts_within_s(platform, schedule, now, had_room=had_room):
         doorbell.watch(platform, workspace_id, within_s)
     made = fires(platform, workspace_id, schedule_id, 100)
     return next(fire for fire in made if fire.nominal_at == now)
