@@ -76,8 +76,8 @@ class Session:
         self._reporter = Reporter(turn, host.platform, host.spool, host.on_directives, self.abandon)
         self._log = log.bind(session_id=turn.session_id, turn_id=turn.turn_id, fence=turn.fence)
 
-    def run(self) -> bool:
-        """Do the whole turn. True when the platform knows how it ended, False when spooled."""
+    def run(self) -> None:
+        """Do the whole turn; at its end the platform or the spool knows how it ended."""
         try:
             with session_files(self.turn) as files:
                 resume = self._host.chats.find(self.turn)
@@ -86,12 +86,12 @@ class Session:
                     self._log.warning("chat_lost", error=str(outcome.error))
                     self._host.chats.forget(self.turn)
                     outcome, report = self._attempt(files, None)
-                return self._finish(outcome, report)
+                self._finish(outcome, report)
         except LaunchError as error:
             self._host.guard.unwatch(self.turn.session_id)
             self._log.error("launch_failed", code=error.code, error=str(error))
             failure = {"code": error.code, "message": str(error)}
-            return self._finish(Outcome("failed", error=failure), {"exit_code": None})
+            self._finish(Outcome("failed", error=failure), {"exit_code": None})
 
     def direct(self, directive: Directive) -> None:
         """Carry out a directive once; one for another fence is not for us."""
@@ -262,20 +262,21 @@ class Session:
             "limits": [*child.limits(), *outcome.limits, *ladder],
         }
 
-    def _finish(self, outcome: Outcome, report: dict[str, Any]) -> bool:
+    def _finish(self, outcome: Outcome, report: dict[str, Any]) -> None:
         with self._lock:
             end_as, reason = self._state.end_as, self._state.reason
         if end_as == "stale":
             self._log.warning("finish_dropped", outcome=outcome.outcome, error="stale_fence")
-            return True
+            return
         if end_as == "handed_back":
-            return self._reporter.release(reason)
+            self._reporter.release(reason)
+            return
         if end_as:
             error = {"code": end_as, "message": reason}
             outcome = replace(outcome, outcome="canceled", error=error)
         for hit in report.get("limits", ()):
             self._log.warning("limit_hit", **hit)
-        return self._reporter.finish(
+        self._reporter.finish(
             {
                 "checkpoint": None,
                 "limits": [],

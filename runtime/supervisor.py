@@ -83,7 +83,7 @@ class Supervisor:
         try:
             if not self._register_first():
                 return self._exit_code
-            courier.deliver_all(self._reports, self._spool, self._roster.gone)
+            courier.deliver_all(self._reports, self._spool)
             guard = Guard(self._children)
             running = self._start_threads(guard)
             while not self._stops.wait(TICK_S):
@@ -112,7 +112,7 @@ class Supervisor:
             "beat": self._beat,
             "poll": work.run,
             "courier": lambda: courier.run(
-                self._reports, self._spool, self.settings, self._beating_ends, self._roster.gone
+                self._reports, self._spool, self.settings, self._beating_ends
             ),
         }
         return {name: threads.start(name, run, self._crashed) for name, run in runs.items()}
@@ -196,7 +196,9 @@ class Supervisor:
         return {
             "active_tasks": len(working),
             "max_concurrent": 0 if self._stopping.is_set() else self._roster.slots,
-            "sessions": self._roster.session_ids(),
+            # Whose outcome waits in the spool is named too, also of a run before this one: else
+            # the platform took it for lost and gave its turn to somebody again.
+            "sessions": sorted({*self._roster.session_ids(), *self._spool.session_ids()}),
             "runtime_state": "wedged" if self._left else "",
             "error_rate": 0.0,
             "sample_error": f"processes left: {', '.join(self._left)}" if self._left else "",
@@ -255,7 +257,7 @@ class Supervisor:
         self._spool.rung.set()
         for name in ("courier", "beat"):
             running[name].join(JOIN_S)
-        courier.deliver_all(self._reports, self._spool, self._roster.gone)
+        courier.deliver_all(self._reports, self._spool)
 
 
 def _rfc3339(moment: datetime) -> str:
