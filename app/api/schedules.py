@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from app.api import models, views
 from app.api.bounds import check_prompt
 from app.api.operation import answer, operation, platform, token
-from app.core import cron, workspaces
+from app.core import cron, ledger, workspaces
 from app.core import schedules as core
 from app.core.clock import rfc3339
 from app.core.errors import InvalidInput
@@ -141,7 +141,7 @@ def schedule_fires(workspace_id: str, schedule_id: str, query: models.Page) -> R
 def _fires(workspace_id: str, schedule_id: str, limit: int) -> list[dict[str, Any]]:
     workspaces.require(platform(), workspace_id)
     core.get(platform(), workspace_id, schedule_id)
-    return [views.fire(item) for item in core.fires(platform(), workspace_id, schedule_id, limit)]
+    return [views.fire(item) for item in ledger.fires(platform(), workspace_id, schedule_id, limit)]
 
 
 def _health(workspace_id: str) -> list[dict[str, Any]]:

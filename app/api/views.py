@@ -6,8 +6,8 @@ from typing import Any
 
 from app.core import workspaces
 from app.core.clock import rfc3339
+from app.core.ledger import Fire
 from app.core.records import Session, Turn
-from app.core.schedules import Fire
 from app.core.settings import Settings
 from app.core.tokens import Token
 

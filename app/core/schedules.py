@@ -1,13 +1,14 @@
-"""Schedules: their records, their fires, and the ledger that says what became of each fire."""
+"""Schedules: their records, and what makes a fire of one; ``ledger`` says what became of it."""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from app.core import cron, doorbell, ids, keys
+from app.core import cron, doorbell, ids, keys, ledger
 from app.core.clock import rfc3339
 from app.core.errors import ScheduleNotFound
+from app.core.ledger import Fire, fires
 from app.core.platform import Platform
 from app.core.states import TERMINAL
 
@@ -61,21 +62,6 @@ class Schedule:
     def jitter_ms(self) -> int:
         """How long after each nominal time this schedule's fires are made."""
         return cron.jitter_ms(self.id, self.window_s) if self.window_s else 0
-
-
-@dataclass(frozen=True)
-class Fire:
-    """One row of the ledger."""
-
-    schedule_id: str
-    nominal_at: int
-    state: str
-    at: int
-    turn_id: str | None = None
-    session_id: str | None = None
-    started_at: int | None = None
-    reason: str | None = None
-    origin: str | None = None
 
 
 def create(platform: Platform, workspace_id: str, fields: Mapping[str, Any]) -> Schedule:
@@ -256,25 +242,6 @@ def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     return next(fire for fire in made if fire.nominal_at == now)
 
 
-def fires(platform: Platform, workspace_id: str, schedule_id: str, limit: int) -> list[Fire]:
-    """The ledger of a schedule, newest nominal time first."""
-    own, data = keys.of(workspace_id), platform.clients.data
-    rows = data.zrevrangebylex(
-        own["fire_index"], f"[{schedule_id};", f"[{schedule_id}:", start=0, num=limit
-    )
-    if not rows:
-        return []
-    found = []
-    for row, text in zip(rows, data.hmget(own["fires"], rows), strict=True):
-        if text:
-            names = Fire.__dataclass_fields__
-            stored = {name: value for name, value in json.loads(text).items() if name in names}
-            found.append(
-                Fire(schedule_id=schedule_id, nominal_at=int(row.rsplit(":", 1)[1]), **stored)
-            )
-    return found
-
-
 def row(platform: Platform, schedule: Schedule) -> dict[str, Any]:
     """A schedule as the field platform shows one; what happened is read from the ledger."""
     own, data = keys.of(schedule.workspace_id), platform.clients.data
@@ -295,16 +262,8 @@ def row(platform: Platform, schedule: Schedule) -> dict[str, Any]:
         "run_count": int(data.hget(own["run_counts"], schedule.id) or 0),
         "last_run_at": rfc3339(ended.started_at) if ended else None,
         "last_status": ended.state if ended else None,
-        "last_error": _error_of(platform, schedule.workspace_id, ended) if ended else None,
+        "last_error": ledger.error_of(platform, schedule.workspace_id, ended) if ended else None,
     }
-
-
-def _error_of(platform: Platform, workspace_id: str, fire: Fire) -> str | None:
-    if fire.state == "completed" or not fire.turn_id:
-        return None
-    stored = platform.clients.data.hget(keys.of(workspace_id)["results"], fire.turn_id)
-    error = (json.loads(stored).get("error") if stored else None) or {}
-    return error.get("message") or fire.reason
 
 
 def health(platform: Platform, schedule: Schedule, now_ms: int) -> dict[str, Any]:
