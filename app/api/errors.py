@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from app.core import errors
+from app.core import egress, errors
 from app.core.errors import TurnkeeperError
 
 log = structlog.get_logger(__name__)
@@ -40,6 +40,14 @@ STATUS: dict[str, int] = {
     errors.Overloaded.code: 503,
     errors.UnknownSchema.code: 503,
     errors.SettingsFault.code: 500,
+    egress.UrlRefused.code: 422,
+    egress.AddressRefused.code: 422,
+    egress.EgressError.code: 502,
+    egress.HostUnresolved.code: 502,
+    egress.RedirectRefused.code: 502,
+    egress.AnswerTooLarge.code: 502,
+    egress.AnswerEncoded.code: 502,
+    egress.AnswerTooSlow.code: 504,
     "not_json": 400,
     "body_too_large": 413,
 }

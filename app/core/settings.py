@@ -12,13 +12,21 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from app.core.addresses import Allowed
 from app.core.errors import SettingsFault
 
 PREFIX = "TURNKEEPER_"
@@ -170,9 +178,20 @@ class Settings(BaseSettings):
     stream_buffer_count: int = Field(
         1_000, ge=10, description="Events a slow stream may lag before it gets a gap."
     )
+    egress_allow: str = Field(
+        "",
+        description="Hosts and networks that may be called although they are not public, "
+        "separated by commas: `127.0.0.1/32, agents.internal`.",
+    )
     drain_s: Seconds = Field(
         20, gt=0, description="How long a stopping process may take to put its work down."
     )
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _hosts_or_networks(cls, text: str) -> str:
+        Allowed.parse(text)
+        return text
 
     @model_validator(mode="after")
     def _relations(self) -> Self:

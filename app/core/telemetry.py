@@ -68,7 +68,7 @@ def configure_logs(settings: Settings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
-    for noisy in ("rq.worker", "rq.scheduler", "rq_scheduler.scheduler", "httpx"):
+    for noisy in ("rq.worker", "rq.scheduler", "rq_scheduler.scheduler", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.configure(
         processors=[
