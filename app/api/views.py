@@ -6,6 +6,7 @@ from typing import Any
 
 from app.core import workspaces
 from app.core.clock import rfc3339
+from app.core.invariant_reports import Report
 from app.core.ledger import Fire
 from app.core.records import Session, Turn
 from app.core.settings import Settings
@@ -115,6 +116,14 @@ def token(found: Token) -> dict[str, Any]:
         "workspaces": list(found.workspaces),
         "created_at": rfc3339(found.created_at),
         "expires_at": rfc3339(found.expires_at),
+    }
+
+
+def invariant_report(found: Report) -> dict[str, Any]:
+    """The report on one workspace."""
+    return asdict(found) | {
+        "checked_at": rfc3339(found.checked_at),
+        "doubts": {name: rfc3339(since) for name, since in found.doubts.items()},
     }
 
 

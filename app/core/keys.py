@@ -20,6 +20,9 @@ DEADLINES_TAKEN = "tk:deadlines:taken"  # zset: workspace id -> ms when an unset
 DUE = "tk:due"  # zset: "workspace id|schedule id" -> nominal ms
 TOKENS = "tk:tokens"  # hash: sha256 of the token -> record
 TICKS = "tk:ticks"  # hash: control job -> ms when it last ran
+INVARIANTS = "tk:invariants"  # hash: workspace id -> last report of the invariants check
+INVARIANTS_ROUND = "tk:invariants:round"  # hash: how far the check has come
+VIOLATIONS = "tk:invariants:violations"  # zset: workspace id -> violations, where there are any
 LOGINS = "tk:login:"  # + sha256 of a one-time code -> token record, short-lived
 
 

@@ -160,6 +160,9 @@ class Settings(BaseSettings):
     sweep_interval_s: Seconds = Field(
         10, gt=0, description="How often the cross-workspace hints are repaired."
     )
+    invariants_interval_s: Seconds = Field(
+        300, ge=0, description="How often every workspace's invariants are checked; 0: never."
+    )
     dispatch_slice_s: Seconds = Field(
         30, gt=0, description="How long one dispatch job serves workspaces."
     )

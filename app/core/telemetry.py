@@ -15,7 +15,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from app.core import keys, workspaces
+from app.core import invariant_reports, keys, workspaces
 from app.core.platform import Platform
 from app.core.settings import Settings
 
@@ -146,6 +146,20 @@ class Collector:
         for job, at_ms in control.hgetall(keys.TICKS).items():
             ticks.add_metric([job], int(at_ms) / 1000)
         yield ticks
+        yield from self._invariants()
+
+    def _invariants(self) -> Iterator[Metric]:
+        last = invariant_reports.current_round(self._platform)
+        yield GaugeMetricFamily(
+            "turnkeeper_invariant_violations",
+            "Violations of invariants, by the last look at each workspace.",
+            last.violations,
+        )
+        yield GaugeMetricFamily(
+            "turnkeeper_invariants_checked_timestamp_seconds",
+            "When all workspaces had last been checked, Unix time; 0: not yet.",
+            (last.ended_at or 0) / 1000,
+        )
 
     def _totals(self, workspace_ids: list[str]) -> dict[str, int]:
         pipe = self._platform.clients.data.pipeline(transaction=False)

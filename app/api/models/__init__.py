@@ -1,6 +1,8 @@
 """What requests carry and answers show: the models that validate are the ones documented."""
 
 from app.api.models.admin import (
+    InvariantReport,
+    Invariants,
     Liveness,
     LoginLink,
     MadeToken,
@@ -102,6 +104,8 @@ __all__ = [
     "Heartbeat",
     "HeartbeatAnswer",
     "History",
+    "InvariantReport",
+    "Invariants",
     "Lenient",
     "Liveness",
     "LoginLink",

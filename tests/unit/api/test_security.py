@@ -54,6 +54,9 @@ SCOPE_OF = {
     },
     **dict.fromkeys(("GET /admin/tokens", "POST /admin/tokens", "GET /admin/liveness"), "admin"),
     "DELETE /admin/tokens/<token_id>": "admin",
+    **dict.fromkeys(
+        ("GET /admin/invariants", "POST /admin/invariants/<workspace_id>/run"), "admin"
+    ),
 }
 
 
