@@ -6,7 +6,7 @@ from contextlib import suppress
 import structlog
 from redis.exceptions import RedisError
 
-from app.core import doorbell, keys, schedules, workspaces
+from app.core import doorbell, keys, schedules, telling, workspaces
 from app.core.errors import ScheduleNotFound
 from app.core.platform import Platform
 
@@ -48,15 +48,15 @@ def _find_workspaces(platform: Platform) -> None:
 def _repair(platform: Platform, workspace_ids: list[str]) -> int:
     rung = 0
     unwatched = _unwatched(platform, workspace_ids)
-    for found in workspaces.read_many(platform, workspace_ids):
-        if found is None:
-            continue
+    read = [found for found in workspaces.read_many(platform, workspace_ids) if found]
+    for found in read:
         try:
             rung += _repair_one(platform, found, found.id in unwatched)
         except RedisError:
             raise
         except Exception:  # noqa: BLE001 - one workspace's trouble is not the others'
             log.exception("not repaired", workspace_id=found.id)
+    telling.repair(platform, read)
     _due_hints(platform, workspace_ids)
     return rung
 

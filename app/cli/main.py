@@ -6,6 +6,7 @@ Imports stay light (no flask, redis, rq, httpx): each command brings what it nee
 import click
 
 from app.cli import (
+    memories,
     messages,
     run,
     schedules,
@@ -49,6 +50,7 @@ for command in (
     turns.turns,
     messages.why,
     schedules.schedules,
+    memories.memories,
     tokens.tokens,
 ):
     main.add_command(command)

@@ -1,7 +1,7 @@
 """Schedules: their records, and what makes a fire of one; ``ledger`` says what became of it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -114,6 +114,8 @@ def _put(
     next_ms = (next_ms or first) if schedule.enabled else None
     stored = replace(schedule, version=schedule.version + 1)
     record = {name: value for name, value in asdict(stored).items() if value is not None}
+    if policy_changed:  # first: a death after the change must not hide it from the reaper
+        doorbell.watch(platform, schedule.workspace_id, 1)
     platform.run(
         "schedule_put",
         schedule.workspace_id,
@@ -162,6 +164,14 @@ def get(platform: Platform, workspace_id: str, schedule_id: str) -> Schedule:
     if text is None:
         raise ScheduleNotFound(schedule_id=schedule_id)
     return Schedule.parse(text)
+
+
+def get_many(platform: Platform, workspace_id: str, schedule_ids: Sequence[str]) -> list[Schedule]:
+    """Those of these schedules that there are."""
+    if not schedule_ids:
+        return []
+    texts = platform.clients.data.hmget(keys.of(workspace_id)["schedules"], schedule_ids)
+    return [Schedule.parse(text) for text in texts if text]
 
 
 def listing(platform: Platform, workspace_id: str) -> list[Schedule]:

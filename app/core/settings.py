@@ -141,6 +141,13 @@ class Settings(BaseSettings):
     queue_depth_max: int = Field(
         10_000, ge=1, description="Waiting turns of one workspace; more are refused with 429."
     )
+    memory_max_bytes: int = Field(32_768, ge=1, description="Longest memory; longer is refused.")
+    memories_max_count: int = Field(
+        10_000, ge=1, description="Memories of one workspace, one team, or GLOBAL; more: 409."
+    )
+    memories_bind_max_bytes: int = Field(
+        32_768, ge=0, description="Memories put into a session's prompt, newest first; 0: none."
+    )
     body_max_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
     prompt_max_bytes: int = Field(262_144, ge=1, description="Largest prompt or message text.")
     output_max_bytes: int = Field(
@@ -220,6 +227,10 @@ class Settings(BaseSettings):
                 (
                     0 < self.idle_timeout_s < self.heartbeat_interval_s * 2,
                     "idle_timeout_s >= 2 * heartbeat_interval_s: who beats is not idle",
+                ),
+                (
+                    0 < self.memories_bind_max_bytes < self.memory_max_bytes,
+                    "memory_max_bytes <= memories_bind_max_bytes: the newest memory always fits",
                 ),
                 (
                     self.retry_backoff_s > self.retry_backoff_max_s,

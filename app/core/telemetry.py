@@ -15,7 +15,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from app.core import invariant_reports, keys, workspaces
+from app.core import invariant_reports, keys, policy, workspaces
 from app.core.platform import Platform
 from app.core.settings import Settings
 
@@ -133,6 +133,12 @@ class Collector:
             "turnkeeper_sessions_zombie",
             "Sessions ended by the platform that their agent still reports.",
             sum(item.zombie_count for item in found),
+        )
+        fresh = [row for rows in policy.read_many(platform, found).values() for row in rows]
+        yield GaugeMetricFamily(
+            "turnkeeper_policy_stale_sessions",
+            "Live sessions whose prompt or memories have changed since they looked.",
+            sum(row.stale_since is not None for row in fresh),
         )
         control = platform.clients.control
         yield GaugeMetricFamily(

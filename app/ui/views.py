@@ -17,10 +17,11 @@ from flask import (
 )
 from werkzeug.wrappers import Response as AnyResponse
 
-from app.core import schedules, sessions, tokens, turns, why, workspaces
+from app.core import policy, schedules, sessions, tokens, turns, why, workspaces
 from app.core.clock import rfc3339
 from app.core.errors import Forbidden, NotFound, Unauthorized
 from app.core.platform import Platform
+from app.core.recall import newest
 
 blueprint = Blueprint("ui", __name__, template_folder="templates")
 blueprint.add_app_template_filter(rfc3339, "rfc3339")
@@ -112,6 +113,8 @@ def workspace(workspace_id: str) -> str:
         "workspace.html",
         workspace=workspaces.get(platform, workspace_id),
         why=why.explain(platform, workspace_id),
+        policy=policy.read(platform, workspaces.get(platform, workspace_id)),
+        memories=newest(platform, workspace_id, 20),
         now=platform.now_ms(),
         sessions=sessions.recent(platform, workspace_id, 10),
         turns=turns.listing(platform, workspace_id, None, 20),

@@ -3,18 +3,26 @@
 A new setting fails here until it has a row, or a reason why it is no limit of the work.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from app.core import schedules, sessions, turns
-from app.core.events import Event
 from app.core.platform import Platform
 from app.core.settings import Settings, env_name
 from tests.integration.api.streaming import Reader, chunks, parse, stream_of
 from tests.seeds.clocks import EVERY_30_MIN, OPENS, WS, Shift, beside
+from tests.seeds.limits_hit import (
+    Told,
+    big_memory,
+    memories_bound,
+    problem,
+    too_many_memories,
+    too_many_memories_says_so,
+    whole,
+)
 from tests.support.world import virtual_platform
 from tests.unit.api.web import ADMIN, Web, web
 
@@ -25,12 +33,14 @@ SMALL: dict[str, Any] = {
     "body_max_bytes": 4096,
     "prompt_max_bytes": 1024,
     "output_max_bytes": 1024,
+    "memory_max_bytes": 500,
+    "memories_max_count": 3,
+    "memories_bind_max_bytes": 500,
     "events_kept": 100,
     "stream_buffer_count": 10,
     "streams_max": 1,
     "waiters_max": 1,
 }
-Told = Mapping[str, Any]
 
 
 @pytest.fixture
@@ -44,10 +54,6 @@ def site(platform: Platform) -> Iterator[Web]:
     """A web process over the same store."""
     with web(beside(platform).clients, **SMALL) as made:
         yield made
-
-
-def whole(event: Event) -> Told:
-    return {"mechanism": event.mechanism, **event.payload}
 
 
 @dataclass(frozen=True)
@@ -217,12 +223,6 @@ def missed(**own: Any) -> Callable[[Shift, Web], Told]:
 # The web.
 
 
-def problem(answer: Any, status: int) -> Told:
-    assert answer.status_code == status, answer.text
-    told: Told = answer.get_json()
-    return told
-
-
 def big_body(shift: Shift, site: Web) -> Told:
     path = f"/workspaces/{WS}/pause"
     return problem(site.ask("POST", path, {"reason": "x" * 5000}), 413)
@@ -319,6 +319,12 @@ ROWS = {
     "catch-up of a schedule": Row(
         "catchup_window", "schedule.catchup_window_s", missed(catchup_window_s=60)
     ),
+    "memories": Row("memories_count", "TURNKEEPER_MEMORIES_MAX_COUNT", too_many_memories),
+    "memories, to the writer": Row(
+        "memories_count", "TURNKEEPER_MEMORIES_MAX_COUNT", too_many_memories_says_so
+    ),
+    "memory": Row("memory_max", "TURNKEEPER_MEMORY_MAX_BYTES", big_memory),
+    "memories bound": Row("memories_bound", "TURNKEEPER_MEMORIES_BIND_MAX_BYTES", memories_bound),
     "body": Row("body_max", "TURNKEEPER_BODY_MAX_BYTES", big_body),
     "message": Row("prompt_max", "TURNKEEPER_PROMPT_MAX_BYTES", big_message),
     "prompt": Row("prompt_max", "TURNKEEPER_PROMPT_MAX_BYTES", big_prompt),

@@ -18,6 +18,14 @@ from app.api.models.base import (
     Reason,
     Strict,
 )
+from app.api.models.memories import (
+    Forget,
+    Forgotten,
+    Memories,
+    Memory,
+    MemoryQuery,
+    NewMemory,
+)
 from app.api.models.runtime import (
     Card,
     Directive,
@@ -99,6 +107,8 @@ __all__ = [
     "Finish",
     "Fire",
     "Fires",
+    "Forget",
+    "Forgotten",
     "HandedTurn",
     "Health",
     "Heartbeat",
@@ -110,6 +120,10 @@ __all__ = [
     "Liveness",
     "LoginLink",
     "MadeToken",
+    "Memories",
+    "Memory",
+    "MemoryQuery",
+    "NewMemory",
     "NewToken",
     "NewWorkspace",
     "NextTurn",

@@ -30,6 +30,8 @@ ROUTES = {
     *("GET /workspaces/<>/events/stream", "GET /workspaces/<>/why", "GET /admin/tokens"),
     *("POST /admin/tokens", "DELETE /admin/tokens/<>", "GET /admin/liveness", "GET /healthz"),
     *("GET /readyz", "GET /metrics", "GET /openapi.json", "GET /admin/invariants"),
+    *(f"{verb} /workspaces/<>/memories" for verb in ("GET", "POST", "DELETE")),
+    "DELETE /workspaces/<>/memories/<>",
 }
 SCHEDULE_ROW = {
     *("id", "workspace_id", "name", "cron_expr", "timezone", "prompt", "enabled", "last_run_at"),
@@ -340,7 +342,9 @@ def test_the_openapi_document_names_scope_and_problems_of_each_operation(fake: W
         told = document["paths"][path.replace("<", "{").replace(">", "}")][method.lower()]
         assert told["operationId"] == view.__name__ and told["tags"] and told["summary"]
         public = view.scope == "public"
-        assert told["security"] == ([] if public else [{"bearer": [view.scope]}])
+        assert told["security"] == (
+            [] if public else [{"bearer": [one]} for one in view.scope.split(" or ")]
+        )
         expected = set() if public else {"401", "403", "503"}
         expected |= {"404"} if "<" in path else set()
         expected |= {"400", "413", "422"} if "requestBody" in told else set()

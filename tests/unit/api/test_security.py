@@ -46,6 +46,9 @@ SCOPE_OF = {
     **dict.fromkeys((f"POST {W}/activity", f"POST {W}/notify"), "runtime"),
     **dict.fromkeys(("POST /workspaces", f"PATCH {W}", f"DELETE {W}"), "operate"),
     **dict.fromkeys((f"POST {W}/pause", f"POST {W}/resume", f"POST {W}/schedules"), "operate"),
+    f"GET {W}/memories": "read or runtime",
+    **dict.fromkeys((f"POST {W}/memories", f"DELETE {W}/memories"), "runtime or operate"),
+    f"DELETE {W}/memories/<memory_id>": "runtime or operate",
     f"POST {W}/turns/<turn_id>/replay": "operate",
     **{f"POST {W}/sessions/<session_id>/{verb}": "operate" for verb in ("checkpoint", "end")},
     **{f"{verb} {W}/schedules/<schedule_id>": "operate" for verb in ("PATCH", "DELETE")},
@@ -118,7 +121,7 @@ def test_each_scope_opens_its_own_routes_and_no_others(site: Web, scope: str) ->
     for method, rule in rules(site):
         if rule in PUBLIC or (method, rule) == ("DELETE", W):
             continue
-        allowed = scope in (SCOPE_OF[f"{method} {rule}"], "admin")
+        allowed = scope in (*SCOPE_OF[f"{method} {rule}"].split(" or "), "admin")
         given = status(site, method, rule, token)
         assert (given not in (401, 403)) == allowed, (method, rule, given)
 
@@ -129,7 +132,7 @@ def test_a_token_of_one_workspace_reaches_no_other(site: Web, scope: str) -> Non
     for method, rule in rules(site):
         if rule in PUBLIC or (method, rule) == ("DELETE", W):
             continue
-        has_scope = scope in (SCOPE_OF[f"{method} {rule}"], "admin")
+        has_scope = scope in (*SCOPE_OF[f"{method} {rule}"].split(" or "), "admin")
         names_one = "<workspace_id>" in rule or rule.startswith("/registry")
         if not names_one:
             expected = has_scope and is_anywhere(method, rule)
