@@ -35,25 +35,18 @@ class Killer:
 
     def start(self, rungs: tuple[signal.Signals, ...], why: str) -> None:
         """Begin to climb, without waiting for it."""
-        grace_s = LEFTOVER_GRACE_S if rungs == LEFTOVER_RUNGS else self._grace_s
         with self._lock:
             if rungs == KILL_RUNGS or (self._thread is not None and rungs == LEFTOVER_RUNGS):
                 self._hurry.set()
-            if self._thread is None:
-                self._thread = threads.start(
-                    f"kill-{self._target.pid}",
-                    lambda: self._climb(rungs, why, grace_s),
-                    lambda: None,
-                )
+            self._begin(rungs, why)
 
     def clean_up(self) -> None:
         """After the leader's exit: wait for the ladder, or end what the leader left behind."""
-        with self._lock:
-            thread = self._thread
-        if thread is not None:
-            thread.join()
-        elif self._find():
-            self._climb(LEFTOVER_RUNGS, "leftover_processes", LEFTOVER_GRACE_S)
+        if self._thread is None and self._find():
+            with self._lock:
+                self._begin(LEFTOVER_RUNGS, "leftover_processes")
+        if self._thread is not None:
+            self._thread.join()
 
     def limits(self, mechanism: str, reason: str) -> list[dict[str, Any]]:
         """What the ladder did, as an entry of finish's ``limits``; none if it was not climbed.
@@ -78,6 +71,16 @@ class Killer:
         if len(signaled) > REPORTED_MAX:
             entry["signaled_count"] = len(signaled)
         return [entry]
+
+    def _begin(self, rungs: tuple[signal.Signals, ...], why: str) -> None:
+        """Under the lock. The first ladder stays the only one: a later wish can but hurry it."""
+        if self._thread is None:
+            grace_s = LEFTOVER_GRACE_S if rungs == LEFTOVER_RUNGS else self._grace_s
+            self._thread = threads.start(
+                f"kill-{self._target.pid}",
+                lambda: self._climb(rungs, why, grace_s),
+                lambda: None,
+            )
 
     def _climb(self, rungs: tuple[signal.Signals, ...], why: str, grace_s: float) -> None:
         began_at = time.monotonic()

@@ -53,11 +53,14 @@ class Host:
 @dataclass
 class _State:
     """Guarded by the session's lock. ``end_as``: why we end the child, the first reason wins
-    over later ones except that ``stale`` wins over all. ``wish``: what was asked of the child."""
+    over later ones except that ``stale`` wins over all. ``came_late``: the child (``is_over``) had
+    ended by itself before that. ``wish``: what was asked of the child."""
 
     obeyed: set[str] = field(default_factory=set)
     end_as: str = ""
     reason: str = ""
+    is_over: bool = False
+    came_late: bool = False
     wish: dict[str, Any] | None = None
     killer: Killer | None = None
     files: SessionFiles | None = None
@@ -82,7 +85,7 @@ class Session:
             with session_files(self.turn) as files:
                 resume = self._host.chats.find(self.turn)
                 outcome, report = self._attempt(files, resume)
-                if outcome.is_resume_lost and not self._state.end_as:
+                if self._may_try_again(outcome):
                     self._log.warning("chat_lost", error=str(outcome.error))
                     self._host.chats.forget(self.turn)
                     outcome, report = self._attempt(files, None)
@@ -144,11 +147,22 @@ class Session:
 
     def _end_child(self, end_as: str, rungs: Rungs, why: str) -> None:
         with self._lock:
-            if not self._state.end_as or end_as == "stale":
-                self._state.end_as, self._state.reason = end_as, why
-            killer = self._state.killer
+            state = self._state
+            if not state.end_as or end_as == "stale":
+                state.end_as, state.reason = end_as, why
+                has_exited = state.child is not None and state.child.is_done.is_set()
+                state.came_late = state.is_over or has_exited
+            killer = state.killer
         if killer is not None:
             killer.start(rungs, why)
+
+    def _may_try_again(self, outcome: Outcome) -> bool:
+        """Without the chat that its agent has lost; not when the session is to end."""
+        with self._lock:
+            if not outcome.is_resume_lost or self._state.end_as:
+                return False
+            self._state.is_over = False
+            return True
 
     def _attempt(
         self, files: SessionFiles, resume: Resume | None
@@ -242,6 +256,7 @@ class Session:
             killer, state = self._state.killer, self._state
             is_asked = state.wish is not None
             state.files = state.child = None  # a late request has nowhere to go
+            state.is_over = True
         assert killer is not None  # noqa: S101 - set together with the child
         killer.clean_up()
         self._host.guard.unwatch(self.turn.session_id)
@@ -254,7 +269,7 @@ class Session:
             exit_code, child.stdout.text(), child.stderr.text(), is_asked, note is not None
         )
         outcome = agent.outcome(ending)
-        mechanism = MECHANISMS.get(state.end_as, "")
+        mechanism = "" if state.came_late else MECHANISMS.get(state.end_as, "")
         ladder = killer.limits(mechanism, state.reason if mechanism else "")
         return outcome, {
             "checkpoint": note if note is not None else outcome.checkpoint,
@@ -265,6 +280,10 @@ class Session:
     def _finish(self, outcome: Outcome, report: dict[str, Any]) -> None:
         with self._lock:
             end_as, reason = self._state.end_as, self._state.reason
+            is_late = self._state.came_late and not outcome.is_resume_lost
+        if is_late and end_as != "stale":  # its own end stands; a second run would do it again
+            self._log.info("outcome_stands", outcome=outcome.outcome, asked=end_as)
+            end_as = ""
         if end_as == "stale":
             self._log.warning("finish_dropped", outcome=outcome.outcome, error="stale_fence")
             return
