@@ -86,13 +86,18 @@ def climb(
     """Signal what ``find`` gives, rung by rung, until it gives nothing. Blocks.
 
     Each process gets each signal once (two SIGINTs mean "force" to many programs), SIGKILL on
-    every look. Setting ``hurry`` jumps to the last rung.
+    every look. Setting ``hurry`` jumps to the last rung. Where something was signaled, two looks
+    in a row must find nothing: one reads process after process, and a process that forks and
+    exits meanwhile leaves a child that it has not seen.
     """
     sent, sent_at, poll_s = 0, time.monotonic(), POLL_MIN_S
     told: dict[tuple[psutil.Process, signal.Signals], Signaled] = {}
     pause = threading.Event()
     while True:
         alive = find()
+        if not alive and told:
+            pause.wait(POLL_MIN_S)
+            alive = find()
         since_s = time.monotonic() - sent_at
         is_hurried = hurry.is_set()
         step = next_step(sent, len(rungs), since_s, grace_s, len(alive), is_hurried=is_hurried)
