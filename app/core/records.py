@@ -58,7 +58,6 @@ class Session(_Record):
     claimed_at: int
     seen_at: int
     progress_at: int
-    lease_until: int
     ceiling_ms: int
     ceiling_setting: str = "TURNKEEPER_CEILING_S"
     idle_ms: int | None = None

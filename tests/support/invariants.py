@@ -134,7 +134,6 @@ def slots(stored: Stored) -> None:
             assert turn["attempt"] == session["attempt"]
             has_ceiling = "ceiling_at" in session
             assert has_ceiling == (session["ceiling_ms"] > 0)
-            assert ("started_at" in session) or session["lease_until"] > session["claimed_at"]
     assert set(stored.sets["ended"]) | set(live) == set(stored.sessions)
     assert set(stored.hashes["bound"]) <= set(stored.sessions)
     for key in stored.sets["inbox"]:

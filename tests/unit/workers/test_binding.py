@@ -8,7 +8,7 @@ from workers.binding import bind
 
 SESSION = Session(
     id="ses", turn_id="trn", fence=1, state="claimed", attempt=1, lane="cron", origin="cron",
-    claimed_at=1, seen_at=1, progress_at=1, lease_until=2, ceiling_ms=0,
+    claimed_at=1, seen_at=1, progress_at=1, ceiling_ms=0,
 )  # fmt: skip
 TURN = Turn(
     id="trn", state="claimed", lane="cron", origin="cron", seq=1, entry="1-0", accepted_at=1,
