@@ -1,7 +1,8 @@
 """The kill ladder: end a child and all it started, then look whether anything is left.
 
 The group alone is not enough: tools of agents run in sessions of their own, so descendants,
-the child's session and an environment marker are searched as well.
+the child's session and an environment marker are searched as well, and its control group where
+there is one.
 """
 
 import enum
@@ -82,11 +83,13 @@ def climb(
     rungs: tuple[signal.Signals, ...],
     grace_s: float,
     hurry: threading.Event,
+    kill_all: Callable[[], None] = lambda: None,
 ) -> KillReport:
     """Signal what ``find`` gives, rung by rung, until it gives nothing. Blocks.
 
     Each process gets each signal once (two SIGINTs mean "force" to many programs), SIGKILL on
-    every look. Setting ``hurry`` jumps to the last rung. Where something was signaled, two looks
+    every look, which ``kill_all`` follows. Setting ``hurry`` jumps to the last rung. Where
+    something was signaled, two looks
     in a row must find nothing: one reads process after process, and a process that forks and
     exits meanwhile leaves a child that it has not seen.
     """
@@ -107,6 +110,8 @@ def climb(
             sent = len(rungs) if is_hurried else sent + 1
             sent_at, poll_s = time.monotonic(), POLL_MIN_S
         _signal_all(alive, rungs[sent - 1], told)
+        if rungs[sent - 1] == signal.SIGKILL:
+            kill_all()
         pause.wait(poll_s)
         poll_s = min(poll_s * 1.5, POLL_MAX_S)
 

@@ -10,6 +10,7 @@ import psutil
 import structlog
 
 from runtime import threads
+from runtime.cgroup import Group
 from runtime.kill import KILL_RUNGS, LEFTOVER_RUNGS, KillReport, Target, climb, find_alive
 
 log = structlog.get_logger(__name__)
@@ -21,7 +22,9 @@ REPORTED_MAX = 50
 class Killer:
     """Starts at most one ladder; a later, harsher wish hurries it."""
 
-    def __init__(self, target: Target, grace_s: float, strays: Callable[[], list[int]]) -> None:
+    def __init__(
+        self, target: Target, grace_s: float, strays: Callable[[], list[int]], group: Group
+    ) -> None:
         self.left: tuple[str, ...] = ()
         self._why = ""
         self._report = KillReport((), ())
@@ -29,6 +32,7 @@ class Killer:
         self._target = target
         self._grace_s = grace_s
         self._strays = strays
+        self._group = group
         self._hurry = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -84,13 +88,13 @@ class Killer:
 
     def _climb(self, rungs: tuple[signal.Signals, ...], why: str, grace_s: float) -> None:
         began_at = time.monotonic()
-        report = climb(self._find, rungs, grace_s, self._hurry)
+        report = climb(self._find, rungs, grace_s, self._hurry, self._group.kill)
         self.left, self._report, self._why = report.left, report, why
         self._elapsed_s = time.monotonic() - began_at
         _log(self._target, why, report)
 
     def _find(self) -> list[psutil.Process]:
-        return find_alive(self._target, self._strays())
+        return find_alive(self._target, [*self._strays(), *self._group.pids()])
 
 
 def _log(target: Target, why: str, report: KillReport) -> None:

@@ -5,11 +5,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from runtime.agents.base import Agent, Command, Ending, LaunchError, Outcome, Resume
+from runtime.cgroup import Group
 from runtime.chats import Chats
 from runtime.child import Child, start_child
 from runtime.children import Children
@@ -46,6 +48,7 @@ class Host:
     children: Children
     guard: Guard
     find_strays: Callable[[], list[int]]
+    groups_in: Path | None
     on_directives: Callable[[tuple[Directive, ...]], None]
     on_left: Callable[[tuple[str, ...]], None]
 
@@ -63,6 +66,7 @@ class _State:
     came_late: bool = False
     wish: dict[str, Any] | None = None
     killer: Killer | None = None
+    group: Group = field(default_factory=lambda: Group(None))
     files: SessionFiles | None = None
     child: Child | None = None
 
@@ -91,6 +95,7 @@ class Session:
                     outcome, report = self._attempt(files, None)
                 self._finish(outcome, report)
         except LaunchError as error:
+            self._state.group.remove()
             self._host.guard.unwatch(self.turn.session_id)
             self._log.error("launch_failed", code=error.code, error=str(error))
             failure = {"code": error.code, "message": str(error)}
@@ -184,7 +189,9 @@ class Session:
         with self._lock:
             if self._state.end_as:
                 raise LaunchError("canceled", "ended before it began")
-            host.guard.watch(Target(0, 0.0, turn.session_id), files.directory)
+            group = Group.make(host.groups_in, turn.session_id)
+            self._state.group = group
+            host.guard.watch(Target(0, 0.0, turn.session_id), files.directory, group)
             child = start_child(
                 launch,
                 environ,
@@ -195,10 +202,13 @@ class Session:
                 self._wake.set,
                 uses_pty=command.uses_pty,
             )
-            self._state.killer = Killer(child.target, settings.kill_grace_s, host.find_strays)
+            group.add(child.target.pid)  # what it forked before that is found by the search
+            self._state.killer = Killer(
+                child.target, settings.kill_grace_s, host.find_strays, group
+            )
             self._state.files, self._state.child = files, child
             self._pass_on_wish()
-        host.guard.watch(child.target, files.directory)
+        host.guard.watch(child.target, files.directory, group)
         self._log.info("child_started", pid=child.process.pid)
         return child
 
@@ -259,6 +269,7 @@ class Session:
             state.is_over = True
         assert killer is not None  # noqa: S101 - set together with the child
         killer.clean_up()
+        state.group.remove()
         self._host.guard.unwatch(self.turn.session_id)
         self._host.children.reap_orphans()
         if killer.left:

@@ -18,7 +18,7 @@ import httpx
 import psutil
 import structlog
 
-from runtime import backoff, courier, options, threads
+from runtime import backoff, cgroup, courier, options, threads
 from runtime.agents import kinds
 from runtime.beats import beat_until
 from runtime.chats import Chats
@@ -129,6 +129,7 @@ class Supervisor:
             children=self._children,
             guard=guard,
             find_strays=self._find_strays,
+            groups_in=cgroup.find_own(),
             on_directives=self._direct,
             on_left=self._note_left,
         )
