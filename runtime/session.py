@@ -29,6 +29,7 @@ from runtime.wire import Directive, Turn
 
 log = structlog.get_logger(__name__)
 
+STUCK_LOOK_S = 1.0
 MECHANISMS = {"canceled": "cancel", "terminated": "terminate"}
 
 Rungs = tuple[signal.Signals, ...]
@@ -51,6 +52,7 @@ class Host:
     groups_in: Path | None
     on_directives: Callable[[tuple[Directive, ...]], None]
     on_left: Callable[[tuple[str, ...]], None]
+    make_killer: Callable[..., Killer] = Killer
 
 
 @dataclass
@@ -160,6 +162,7 @@ class Session:
             killer = state.killer
         if killer is not None:
             killer.start(rungs, why)
+        self._wake.set()  # from now on it looks each second whether the ladder has given up
 
     def _may_try_again(self, outcome: Outcome) -> bool:
         """Without the chat that its agent has lost; not when the session is to end."""
@@ -203,7 +206,7 @@ class Session:
                 uses_pty=command.uses_pty,
             )
             group.add(child.target.pid)  # what it forked before that is found by the search
-            self._state.killer = Killer(
+            self._state.killer = host.make_killer(
                 child.target, settings.kill_grace_s, host.find_strays, group
             )
             self._state.files, self._state.child = files, child
@@ -218,7 +221,7 @@ class Session:
         kept: Resume | None = None
         settings = self._host.settings
         batch_s, keepalive_s = settings.output_interval_s, settings.keepalive_s
-        while not child.is_done.is_set():
+        while not (child.is_done.is_set() or self._is_stuck()):
             now = time.monotonic()
             kept = self._keep_chat(agent, kept)
             next_due = due(now, sent_at, child.has_news(), batch_s, keepalive_s)
@@ -235,10 +238,16 @@ class Session:
                 wait_s = min(wait_s, settings.exit_wait_s)
                 if now - over_at >= settings.exit_wait_s:
                     self._kill_lingering()
-            self._wake.wait(wait_s)
+            self._wake.wait(min(wait_s, STUCK_LOOK_S) if self._state.end_as else wait_s)
             self._wake.clear()
         if child.has_news() and (sent_at > began_at or agent.reads_lines):
             self._report_news(child)  # the end of what somebody follows live; every tool event
+
+    def _is_stuck(self) -> bool:
+        """Has the ladder given up? Then nobody waits for this child any longer: its slot would
+        never be free, and nobody would be told that the runtime is wedged."""
+        killer = self._state.killer
+        return killer is not None and bool(killer.left)
 
     def _keep_chat(self, agent: Agent, kept: Resume | None) -> Resume | None:
         """Remember the agent's chat as soon as it is known: it outlives a killed supervisor."""
@@ -277,7 +286,11 @@ class Session:
         self._keep_chat(agent, None)
         note, exit_code = read_checkpoint(files.checkpoint), child.process.returncode
         ending = Ending(
-            exit_code, child.stdout.text(), child.stderr.text(), is_asked, note is not None
+            -signal.SIGKILL if exit_code is None else exit_code,
+            child.stdout.text(),
+            child.stderr.text(),
+            is_asked,
+            note is not None,
         )
         outcome = agent.outcome(ending)
         mechanism = "" if state.came_late else MECHANISMS.get(state.end_as, "")

@@ -219,7 +219,7 @@ class Supervisor:
         return self._children.strays() if self._roster.count() == 1 else []
 
     def _note_left(self, left: tuple[str, ...]) -> None:
-        self._left = left
+        self._left = tuple(dict.fromkeys((*self._left, *left)))
 
     def _say_stopping(self) -> None:
         """A beat at once that offers no slot, or turns would be claimed for nobody to fetch."""
