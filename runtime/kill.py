@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,11 +188,12 @@ def _signal_all(
         name = _name(process)
         try:
             process.send_signal(rung)
-            if process.status() == psutil.STATUS_STOPPED and rung != signal.SIGKILL:
-                process.send_signal(signal.SIGCONT)  # a stopped process does not see the signal
         except psutil.Error:
             continue  # gone since the look, or not ours: the next look tells which
         told[(process, rung)] = Signaled(process.pid, name, rung.name)
+        with suppress(psutil.Error):  # it may have ended of the signal already
+            if process.status() == psutil.STATUS_STOPPED and rung != signal.SIGKILL:
+                process.send_signal(signal.SIGCONT)  # a stopped process does not see the signal
 
 
 def _name(process: psutil.Process) -> str:
