@@ -134,6 +134,9 @@ class Settings(BaseSettings):
         10_000, ge=1, description="Waiting turns of one workspace; more are refused with 429."
     )
     body_max_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
+    import_max_count: int = Field(
+        1_000, ge=1, description="Lines of a crontab, or items of a backup, of one import."
+    )
     prompt_max_bytes: int = Field(262_144, ge=1, description="Largest prompt or message text.")
     output_max_bytes: int = Field(
         262_144, ge=1024, description="Largest result kept with a turn; the tail is kept."
