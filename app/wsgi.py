@@ -7,7 +7,18 @@ from flask import Flask, Response
 from prometheus_client import CollectorRegistry
 
 from app import ui
-from app.api import a2a, admin, errors, health, operation, registry, runtime, schedules, streams
+from app.api import (
+    a2a,
+    admin,
+    crontabs,
+    errors,
+    health,
+    operation,
+    registry,
+    runtime,
+    schedules,
+    streams,
+)
 from app.api import memories as memory_routes
 from app.api import turns as turn_routes
 from app.api import workspaces as workspace_routes
@@ -69,6 +80,7 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
         turn_routes,
         schedules,
         memory_routes,
+        crontabs,
         a2a,
         streams,
         admin,

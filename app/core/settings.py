@@ -149,6 +149,9 @@ class Settings(BaseSettings):
         32_768, ge=0, description="Memories put into a session's prompt, newest first; 0: none."
     )
     body_max_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
+    import_max_count: int = Field(
+        1_000, ge=1, description="Lines of a crontab, or items of a backup, of one import."
+    )
     prompt_max_bytes: int = Field(262_144, ge=1, description="Largest prompt or message text.")
     output_max_bytes: int = Field(
         262_144, ge=1024, description="Largest result kept with a turn; the tail is kept."

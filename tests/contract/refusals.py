@@ -40,6 +40,18 @@ def elsewhere(kernel: Kernel) -> Kernel:
     return Kernel(kernel.platform, "nowhere")
 
 
+def forecast(kernel: Kernel, is_over: bool = True, measured_percent: int = 140) -> list[Any]:
+    return kernel.run(
+        "forecast",
+        is_over=is_over,
+        measured_percent=measured_percent,
+        limit_percent=100,
+        setting="schedule.ceiling_s",
+        sentence="too much",
+        advice="less",
+    )
+
+
 def removed(kernel: Kernel) -> Kernel:
     gone = Kernel(kernel.platform, "gone").create()
     workspaces.remove(kernel.platform, "gone")
@@ -182,6 +194,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("claim", "illegal_transition"): claim_ended,
     ("fire", "schedule_not_found"): fire_unknown,
     ("fire", "schedule_changed"): fire_changed,
+    ("forecast", "workspace_not_found"): lambda kernel: forecast(elsewhere(kernel)),
     ("heartbeat", "workspace_not_found"): lambda kernel: elsewhere(kernel).beat(),
     ("heartbeat", "workspace_removed"): lambda kernel: removed(kernel).beat(),
     ("memory_put", "workspace_not_found"): lambda kernel: put_memory(elsewhere(kernel)),

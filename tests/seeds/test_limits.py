@@ -32,6 +32,7 @@ SMALL: dict[str, Any] = {
     "queue_depth_max": 3,
     "body_max_bytes": 4096,
     "prompt_max_bytes": 1024,
+    "import_max_count": 3,
     "output_max_bytes": 1024,
     "memory_max_bytes": 500,
     "memories_max_count": 3,
@@ -243,6 +244,20 @@ def bigger_prompt(shift: Shift, site: Web) -> Told:
     return problem(site.ask("PATCH", path, {"prompt": "x" * 1025}), 422)
 
 
+def long_crontab(shift: Shift, site: Web) -> Told:
+    body = {"crontab": "@daily go\n" * 4}
+    return problem(site.ask("POST", f"/workspaces/{WS}/schedules/import", body), 422)
+
+
+def too_much_planned(shift: Shift, site: Web) -> Told:
+    schedule_id = site.schedule(WS, cron_expr="0 0 1 1 *", ceiling_s=0)
+    site.ok("POST", f"/workspaces/{WS}/schedules/{schedule_id}/run")
+    shift.run(3600)
+    shift.agent.finish(shift.live()[0])
+    site.ok("PATCH", f"/workspaces/{WS}/schedules/{schedule_id}", {"cron_expr": "*/30 * * * *"})
+    return whole(shift.one("LIMIT_HIT"))
+
+
 def long_result(shift: Shift, site: Web) -> Told:
     session = shift.session(shift.begin())
     body = {"fence": session.fence, "result": {"text": "x" * 1025}}
@@ -330,6 +345,8 @@ ROWS = {
     "prompt": Row("prompt_max", "TURNKEEPER_PROMPT_MAX_BYTES", big_prompt),
     "prompt changed": Row("prompt_max", "TURNKEEPER_PROMPT_MAX_BYTES", bigger_prompt),
     "result": Row("output_tail", "TURNKEEPER_OUTPUT_MAX_BYTES", long_result),
+    "crontab": Row("import_max", "TURNKEEPER_IMPORT_MAX_COUNT", long_crontab),
+    "forecast": Row("forecast", "schedule.overlap_policy", too_much_planned),
     "streams": Row("streams_max", "TURNKEEPER_STREAMS_MAX", too_many_streams),
     "polls": Row("waiters_max", "TURNKEEPER_WAITERS_MAX", too_many_polls),
     "slow stream": Row("stream_buffer", "TURNKEEPER_STREAM_BUFFER_COUNT", slow_reader),

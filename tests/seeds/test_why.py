@@ -20,6 +20,7 @@ from tests.unit.api.web import ADMIN, Web, web
 YEARLY = {**EVERY_30_MIN, "cron_expr": "0 0 1 1 *"}
 QUIET = {**YEARLY, "stall_after_s": 0, "preempt": "off"}
 SESSION = r"session ses_\w{26}"
+HELD = rf"1 of 1 slots held by {SESSION} "
 
 
 @pytest.fixture
@@ -113,10 +114,6 @@ def lost(shift: Shift) -> None:
     (session,) = sessions.live(shift.platform, WS)
     here = (shift.platform, WS, session.id, session.fence)
     sessions.release(*here, "lost", "gone", counts=True)
-
-
-def idle(shift: Shift) -> None:
-    """Nothing was ever asked."""
 
 
 def busy_and_empty(shift: Shift) -> None:
@@ -257,7 +254,7 @@ ROWS = [
         r"Waiting 0 s: its last session was lost \(lost\); next try in 1 s; "
         r"1 turn waiting \(1 returned\)\.",
     ),
-    Row(idle, "empty", r"Nothing waits and nothing runs\."),
+    Row(lambda shift: None, "empty", r"Nothing waits and nothing runs\."),
     Row(
         busy_and_empty,
         "empty",
@@ -266,8 +263,7 @@ ROWS = [
     Row(
         not_begun,
         "capacity_full",
-        rf"Waiting 0 s: 1 of 1 slots held by {SESSION} "
-        r"\(chat, claimed 5 s ago, not begun by its runtime, ceiling 30 min\); "
+        rf"Waiting 0 s: {HELD}\(chat, claimed 5 s ago, not begun by its runtime, ceiling 30 min\); "
         r"1 turn waiting \(1 chat\)\.",
     ),
     Row(
@@ -279,14 +275,13 @@ ROWS = [
     Row(
         no_ceiling,
         "capacity_full",
-        rf"Waiting 0 s: 1 of 1 slots held by {SESSION} "
-        r"\(cron seo-tick, running 1 h 00 min, no ceiling set\); 1 turn waiting \(1 chat\)\.",
+        rf"Waiting 0 s: {HELD}\(cron seo-tick, running 1 h 00 min, no ceiling set\); "
+        r"1 turn waiting \(1 chat\)\.",
     ),
     Row(
         stalled,
         "capacity_full",
-        rf"Waiting 0 s: 1 of 1 slots held by {SESSION} "
-        r"\(chat, running 11 min, ceiling 30 min, no progress for 11 min\); "
+        rf"Waiting 0 s: {HELD}\(chat, running 11 min, ceiling 30 min, no progress for 11 min\); "
         r"1 turn waiting \(1 chat\)\.",
     ),
     Row(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from app.api.models.base import Redeliver, Span, Strict
+from app.api.models.imports import ScheduleForecast
 
 # Whose session wraps up for a late fire: another cron session's, any session's, nobody's.
 Preempt = Literal["cron", "any", "off"]
@@ -104,6 +105,7 @@ class Schedule(BaseModel):
     redeliver: Redeliver | None
     on_policy_change: OnPolicyChange
     notes: str
+    forecast: ScheduleForecast | None = Field(description="Null while it is paused.")
 
 
 class Schedules(BaseModel):
