@@ -93,6 +93,7 @@ def look(platform: Platform, workspace_id: str) -> int | None:
     live = sessions.live(platform, workspace_id)
     times = [at for session in live if (at := _session(this, session)) is not None]
     times += _capacity(this)
+    times += _expiry(this)
     times += _pauses(this)
     times += _preemption(this, live)
     return max(1, int(min(times) - this.now)) if times else None
@@ -186,6 +187,14 @@ def _capacity(this: Look) -> list[float]:
         log.warning("WORKSPACE_DEGRADED", workspace_id=found.id, mechanism="heartbeat_late")
     left_ms = platform.clients.data.pttl(keys.of(found.id)["capacity"])
     return [this.now + max(left_ms, 0) + 1]
+
+
+def _expiry(this: Look) -> list[float]:
+    """End what has waited longer than its time to live; when the next of them has."""
+    if not this.found.depth:
+        return []
+    next_ms = turns.expire(this.platform, this.found.id)
+    return [] if next_ms is None else [next_ms]
 
 
 def _pauses(this: Look) -> list[float]:
