@@ -94,6 +94,7 @@ def look(platform: Platform, workspace_id: str) -> int | None:
     live = sessions.live(platform, workspace_id)
     times = [at for session in live if (at := _session(this, session)) is not None]
     times += _capacity(this)
+    times += _expiry(this)
     times += _pauses(this)
     times += _preemption(this, live)
     times += _freshness(this, live)
@@ -199,6 +200,14 @@ def _freshness(this: Look, live: list[Session]) -> list[float]:
             _ask(this, session, freshness.request(rows[session.id], this.now, grace_s))
     waits = any(session.id in rows and session.started_at is None for session in live)
     return [this.now + freshness.START_LOOK_MS] if waits else []
+
+
+def _expiry(this: Look) -> list[float]:
+    """End what has waited longer than its time to live; when the next of them has."""
+    if not this.found.depth:
+        return []
+    next_ms = turns.expire(this.platform, this.found.id)
+    return [] if next_ms is None else [next_ms]
 
 
 def _pauses(this: Look) -> list[float]:

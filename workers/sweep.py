@@ -63,6 +63,7 @@ def _repair(platform: Platform, workspace_ids: list[str], planned: set[str]) -> 
             log.exception("not repaired", workspace_id=found.id)
     telling.repair(platform, read)
     planned |= _due_hints(platform, workspace_ids)
+    _expiry_hints(platform, workspace_ids)
     return rung
 
 
@@ -87,6 +88,17 @@ def _unwatched(platform: Platform, workspace_ids: list[str]) -> set[str]:
     taken = platform.clients.control.zmscore(keys.DEADLINES_TAKEN, workspace_ids)
     rows = zip(workspace_ids, watched, taken, strict=True)
     return {workspace_id for workspace_id, *scores in rows if scores == [None, None]}
+
+
+def _expiry_hints(platform: Platform, workspace_ids: list[str]) -> None:
+    """The reaper looks when the first time to live passes, also where nobody beats."""
+    pipe = platform.clients.data.pipeline(transaction=False)
+    for workspace_id in workspace_ids:
+        pipe.zrange(keys.of(workspace_id)["expiring"], 0, 0, withscores=True)
+    rows = zip(workspace_ids, pipe.execute(), strict=True)
+    now = platform.now_ms()
+    within_s = {name: (first[0][1] - now) / 1000 for name, first in rows if first}
+    doorbell.watch_many(platform, within_s)
 
 
 def _due_hints(platform: Platform, workspace_ids: list[str]) -> set[str]:

@@ -110,11 +110,14 @@ def session(workspace_id: str, found: Session, now_ms: int) -> dict[str, Any]:
 
 
 def fire(found: Fire) -> dict[str, Any]:
-    """A row of the ledger."""
-    shown = asdict(found)
+    """A row of the ledger, with why it is so in words."""
+    shown = asdict(found) | {"why": found.why}
     shown["state_at"] = rfc3339(shown.pop("at"))
-    shown["nominal_at"] = rfc3339(found.nominal_at)
-    shown["started_at"] = rfc3339(found.started_at)
+    for name in ("nominal_at", "started_at", "ended_at"):
+        shown[name] = rfc3339(shown[name])
+    for name in ("duration", "limit", "measured"):
+        span_ms = shown.pop(f"{name}_ms")
+        shown[f"{name}_s"] = None if span_ms is None else span_ms / 1000
     return shown
 
 

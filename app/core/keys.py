@@ -63,6 +63,7 @@ NAMES = {
     "lanes": "lanes",  # hash: lane -> never-claimed entries; last:<lane> -> newest claimed entry
     "returned": "returned",  # zset: turn id -> lane rank * 1e12 + seq; may be claimed again now
     "delayed": "delayed",  # zset: turn id -> ms from which it may be claimed again
+    "expiring": "expiring",  # zset: waiting turn id -> ms when its time to live passes
     "turns": "turns",  # hash: turn id -> record
     "bodies": "bodies",  # hash: turn id -> what was asked (opaque to scripts)
     "results": "results",  # hash: turn id -> what came back (opaque to scripts)
@@ -89,6 +90,12 @@ NAMES = {
     "memory_order": "memory_order",  # zset: memory id -> seq of its newest version
     "memory_gone": "memory_gone",  # zset: removed memory id -> seq of its removal; newest kept
     "memory_names": "memory_names",  # hash: "namespace\nkey" -> memory id
+    # hash: "schedule id:waiting" -> its fires that wait; ":failures" -> bad ends in a row;
+    # ":last" -> nominal ms of the fire whose run ended last
+    "tallies": "tallies",
+    # hash: backfill id -> record; "id:done" -> nominal ms up to which it was made; ":made",
+    # ":already" and each state of the ledger -> how many
+    "backfills": "backfills",
     "events": "events",  # stream
     "stats": "stats",  # hash: event name -> how often it was appended
     "wake": "wake",  # channel: an event id, or a transient event as JSON

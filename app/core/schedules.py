@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from app.core import cron, doorbell, ids, keys, ledger
@@ -10,7 +11,6 @@ from app.core.clock import rfc3339
 from app.core.errors import ScheduleNotFound
 from app.core.ledger import Fire, fires
 from app.core.platform import Platform
-from app.core.states import TERMINAL
 
 NextFire = Callable[[str, str, int], int]
 CADENCE_MAX_S = 3600.0
@@ -181,35 +181,50 @@ def listing(platform: Platform, workspace_id: str) -> list[Schedule]:
 
 
 def fire_args(
-    platform: Platform, schedule: Schedule, nominal_ms: int, next_ms: int, mode: str, now_ms: int
+    platform: Platform, schedule: Schedule, times: Sequence[int], mode: str, now_ms: int
 ) -> dict[str, Any]:
-    """The arguments of ``fire.lua`` for one nominal time."""
+    """The arguments of ``fire.lua`` for all of ``times`` but the last, which is the nominal time
+    that follows them."""
     window_s, window_setting = schedule.catchup_window_s, "schedule.catchup_window_s"
     if window_s is None:
         window_s = platform.settings.catchup_window_s
         window_setting = "TURNKEEPER_CATCHUP_WINDOW_S"
     life_setting = window_setting if schedule.ttl_s is None else "schedule.ttl_s"
-    has_cadence = next_ms > nominal_ms
-    cadence_s = min((next_ms - nominal_ms) / 1000, CADENCE_MAX_S)
-    max_wait_s = cadence_s if has_cadence else platform.settings.lane_max_wait_s
-    if mode == "make" and now_ms - nominal_ms > window_s * 1000:
-        mode = "missed"
+    oldest_ms = now_ms - window_s * 1000
+
+    def fire(nominal_ms: int, next_ms: int) -> dict[str, Any]:
+        cadence_s = min((next_ms - nominal_ms) / 1000, CADENCE_MAX_S)
+        max_wait_s = cadence_s if cadence_s > 0 else platform.settings.lane_max_wait_s
+        return {
+            "nominal": str(nominal_ms),
+            "next": str(next_ms),
+            "turn_id": ids.of_fire(schedule.id, nominal_ms),
+            "max_wait_ms": round(max_wait_s * 1000),
+            "is_missed": mode == "make" and nominal_ms < oldest_ms,
+        }
+
     return {
         "schedule_id": schedule.id,
         "version": schedule.version,
-        "nominal_ms": nominal_ms,
-        "next_ms": next_ms,
+        "fires": json.dumps([fire(*pair) for pair in pairwise(times)]),
         "mode": mode,
-        "reason": "no scheduler made it in time" if mode == "missed" else "",
         "limit_ms": round(window_s * 1000),
         "limit_setting": window_setting,
-        "turn_id": ids.of_fire(schedule.id, nominal_ms),
         "lane": "cron",
         "body": json.dumps({"schedule_id": schedule.id, "schedule": schedule.name}),
         "record": json.dumps({"expires_setting": life_setting}),
-        "max_wait_ms": round(max_wait_s * 1000),
         "expires_in_ms": round(1000 * (window_s if schedule.ttl_s is None else schedule.ttl_s)),
+        "backfill_id": "",
+        "backfill": "",
     }
+
+
+def expires_within_s(platform: Platform, schedule: Schedule) -> float:
+    """The time to live of a schedule's fires: when the reaper must look at one that waits."""
+    if schedule.ttl_s is not None:
+        return schedule.ttl_s
+    window_s = schedule.catchup_window_s
+    return platform.settings.catchup_window_s if window_s is None else window_s
 
 
 def preempt_after(schedule: Schedule, nominal_ms: int) -> tuple[int, str]:
@@ -241,35 +256,32 @@ def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
         ScheduleNotFound.
     """
     schedule, now = get(platform, workspace_id, schedule_id), platform.now_ms()
-    args = fire_args(platform, schedule, now, now, "manual", now)
-    reply = platform.run("fire", workspace_id, **args)
-    had_room = reply[0] == "made" and bool(reply[2])
+    args = fire_args(platform, schedule, [now, now], "manual", now)
+    _, _, runnable, _, outcome = platform.run("fire", workspace_id, **args)
+    had_room = outcome == "made" and bool(runnable)
     if had_room:
         doorbell.ring(platform, workspace_id)
+    looks = [expires_within_s(platform, schedule)]
     if within_s := preempts_within_s(platform, schedule, now, had_room=had_room):
-        doorbell.watch(platform, workspace_id, within_s)
-    made = fires(platform, workspace_id, schedule_id, 100)
-    return next(fire for fire in made if fire.nominal_at == now)
+        looks.append(within_s)
+    doorbell.watch(platform, workspace_id, min(looks))
+    (made,) = ledger.at(platform, workspace_id, schedule_id, [now])
+    assert made is not None  # noqa: S101 - made by the script above
+    return made
 
 
 def row(platform: Platform, schedule: Schedule) -> dict[str, Any]:
     """A schedule as the field platform shows one; what happened is read from the ledger."""
     own, data = keys.of(schedule.workspace_id), platform.clients.data
-    ended = next(
-        (
-            fire
-            for fire in fires(platform, schedule.workspace_id, schedule.id, 100)
-            if fire.state in TERMINAL and fire.started_at
-        ),
-        None,
-    )
+    stands = ledger.summary(platform, schedule.workspace_id, schedule.id)
+    ended = stands.last_run
     due_ms = data.zscore(own["due"], schedule.id)
     shown = asdict(schedule)
     for name in ("created_at", "updated_at"):
         shown[name] = rfc3339(shown[name])
     return shown | {
         "next_run_at": rfc3339(due_ms),
-        "run_count": int(data.hget(own["run_counts"], schedule.id) or 0),
+        "run_count": stands.run_count,
         "last_run_at": rfc3339(ended.started_at) if ended else None,
         "last_status": ended.state if ended else None,
         "last_error": ledger.error_of(platform, schedule.workspace_id, ended) if ended else None,
@@ -278,16 +290,12 @@ def row(platform: Platform, schedule: Schedule) -> dict[str, Any]:
 
 def health(platform: Platform, schedule: Schedule, now_ms: int) -> dict[str, Any]:
     """``ok``, ``stale`` (nothing made for two intervals) or ``never_run``."""
-    newest = next(iter(fires(platform, schedule.workspace_id, schedule.id, 1)), None)
+    stands = ledger.summary(platform, schedule.workspace_id, schedule.id)
+    newest = stands.newest
     cadence_s = cron.cadence_s(cron.parse(schedule.cron_expr, schedule.timezone), now_ms)
     # A change (a resume, another cron expression) starts the count again.
     since = max(newest.nominal_at if newest else 0, schedule.updated_at)
     is_stale = schedule.enabled and now_ms - since > 2 * cadence_s * 1000
-    waiting = [
-        fire
-        for fire in fires(platform, schedule.workspace_id, schedule.id, 1000)
-        if fire.state == "queued"
-    ]
     return {
         "schedule_id": schedule.id,
         "workspace_id": schedule.workspace_id,
@@ -297,5 +305,5 @@ def health(platform: Platform, schedule: Schedule, now_ms: int) -> dict[str, Any
         "interval_s": cadence_s,
         "last_fire_at": rfc3339(newest.nominal_at) if newest else None,
         "last_state": newest.state if newest else None,
-        "waiting_fires": len(waiting),
+        "waiting_fires": stands.waiting_count,
     }

@@ -164,7 +164,8 @@ def finish(
     """The agent's own end. Stores the result, frees the slot and rings at once.
 
     Returns:
-        The turn's state. A repeat of an accepted finish changes nothing.
+        The turn's state: ``queued`` where its schedule has a retry left. A repeat of an accepted
+        finish changes nothing.
     """
     reply = platform.run(
         "finish",
@@ -177,7 +178,10 @@ def finish(
         note=json.dumps(note, ensure_ascii=False) if note else "",
         limits=json.dumps(_hits(result), ensure_ascii=False),
     )
-    _, state, depth, runnable = reply
+    _, state, depth, runnable, wake_at_ms = reply
+    if int(float(wake_at_ms)):  # a retry, after its pause
+        within_ms = int(float(wake_at_ms)) - platform.now_ms()
+        doorbell.watch(platform, workspace_id, within_ms / 1000)
     if depth and runnable:
         doorbell.ring(platform, workspace_id)
     return str(state)

@@ -5,6 +5,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ HASHES = ("workspace", "turns", "sessions", "lanes", "fires", "bodies", "bound")
 HASHES += ("policy", "memories", "memory_texts", "memory_names")
 SETS = ("open", "done", "dead", "live", "ended", "returned", "delayed", "inbox", "fire_index")
 SETS += ("memory_order", "memory_gone")
+SETS += ("expiring", "due")
+HASHES += ("schedules", "tallies", "backfills")
 GROUP = "turnkeeper"
 FLOAT = re.compile(r"[:\[ ]-?\d+(\.\d+|(\.\d+)?[eE][+-]?\d+)[,}\]]")
 
@@ -64,6 +67,8 @@ def check(kernel: Kernel) -> Stored:
     lanes(stored)
     slots(stored)
     ledger(stored)
+    counted(stored)
+    lives(stored)
     remembered(stored)
     for name in ("turns", "sessions", "fires", "memories"):
         for key, text in stored.hashes[name].items():
@@ -145,8 +150,13 @@ def slots(stored: Stored) -> None:
         assert key in stored.hashes["bound"]
 
 
+def in_ledger(state: str) -> str:
+    """The ledger's word for a turn's state: what is neither waiting nor ended is running."""
+    return state if state == "queued" or state in states.TERMINAL else "running"
+
+
 def ledger(stored: Stored) -> None:
-    """Each fire of a turn that is still known has the turn's state."""
+    """Each fire of a turn that is still known has the turn's state; each end names its reason."""
     for key, turn in stored.turns.items():
         if "schedule_id" in turn:
             row = f"{turn['schedule_id']}:{turn['nominal_at']}"
@@ -154,8 +164,17 @@ def ledger(stored: Stored) -> None:
             if text is None:  # the ledger is trimmed of ended rows only
                 assert turn["state"] in states.TERMINAL, turn
                 continue
-            assert json.loads(text)["state"] == turn["state"], (text, turn)
+            assert json.loads(text)["state"] == in_ledger(turn["state"]), (text, turn)
             assert json.loads(text)["turn_id"] == key
+    for name, text in stored.hashes["fires"].items():
+        row = json.loads(text)
+        ended = row["state"] in states.TERMINAL | {"missed"}
+        assert ended == ("ended_at" in row), (name, row)
+        assert not ended or row["reason"], f"{name} ended for no reason: {row}"
+        if row["state"] in ("missed", "skipped", "expired"):
+            assert row["setting"], f"{name} does not name its limit: {row}"
+            assert "limit_ms" in row or "limit_count" in row, row
+            assert "measured_ms" in row or "measured_count" in row, row
     assert set(stored.sets["fire_index"]) == set(stored.hashes["fires"])
 
 
@@ -180,6 +199,25 @@ def remembered(stored: Stored) -> None:
     for key, record in records.items():
         assert record["created_seq"] <= record["seq"], key
         assert record["version"] >= 1
+
+
+def counted(stored: Stored) -> None:
+    """What is counted of the ledger is what stands in it."""
+    rows = {name: json.loads(text) for name, text in stored.hashes["fires"].items()}
+    waiting = Counter(name.rpartition(":")[0] for name in rows if rows[name]["state"] == "queued")
+    tallies = stored.hashes["tallies"]
+    told = {name.removesuffix(":waiting"): int(tallies[name]) for name in tallies if ":w" in name}
+    assert told == waiting, f"waiting fires: {told} counted, {dict(waiting)} there"
+
+
+def lives(stored: Stored) -> None:
+    """A time to live runs for each turn that waits and has never begun, and for no other."""
+    running = {
+        key: turn["expires_at"]
+        for key, turn in stored.turns.items()
+        if turn["state"] == "queued" and "expires_at" in turn and "begun_at" not in turn
+    }
+    assert stored.sets["expiring"] == running
 
 
 def pending(kernel: Kernel, lane: str) -> set[str]:

@@ -115,16 +115,29 @@ class Schedules(BaseModel):
 
 
 class Fire(BaseModel):
-    """One row of the ledger."""
+    """One row of the ledger; the limit's fields are set where one acted."""
 
     schedule_id: str
     nominal_at: str | None
-    state: str
+    state: str = Field(
+        description="queued, running, or an end: completed, failed, yielded, force_idled, "
+        "coalesced, skipped, expired, missed, canceled, dead."
+    )
     state_at: str | None
     turn_id: str | None
     session_id: str | None
     started_at: str | None
-    reason: str | None
+    ended_at: str | None
+    duration_s: float | None
+    attempt: int | None
+    into: str | None = Field(description="The turn that runs in its place, of a coalesced one.")
+    reason: str | None = Field(description="The mechanism that brought it into its state.")
+    why: str | None = Field(description="The same in words, with limit, setting and measure.")
+    setting: str | None
+    limit_s: float | None
+    measured_s: float | None
+    limit_count: int | None
+    measured_count: int | None
     origin: str | None
 
 

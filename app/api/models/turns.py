@@ -16,7 +16,8 @@ class RpcRequest(Lenient):
     params: dict[str, Any] = Field(
         default_factory=dict,
         description="message/send: message {role, parts, messageId, contextId}, configuration "
-        "{blocking}, metadata, expires_in_seconds, priority. tasks/get: id.",
+        "{blocking}, metadata {origin, redeliver: on_loss | never}, expires_in_seconds, priority. "
+        "tasks/get: id.",
     )
 
 

@@ -1,5 +1,5 @@
 -- Creates or replaces a schedule's record if its version is still the one that was read.
--- @keys schedules due workspace
+-- @keys schedules due workspace tallies
 -- @args schedule_id version record next_ms policy_changed
 -- @returns {"ok"}
 -- @returns refused: workspace_not_found, workspace_removed, schedule_changed
@@ -10,6 +10,9 @@ if status == 'removed' then return refuse('workspace_removed') end
 local stored = read(K.schedules, A.schedule_id)
 if (stored and stored.version or 0) ~= tonumber(A.version) then return refuse('schedule_changed') end
 redis.call('HSET', K.schedules, A.schedule_id, A.record)
+if stored and not stored.enabled and A.next_ms ~= '' then -- resumed: its failures are forgiven
+  redis.call('HDEL', K.tallies, A.schedule_id .. ':failures')
+end
 if A.next_ms == '' then
   redis.call('ZREM', K.due, A.schedule_id)
 else

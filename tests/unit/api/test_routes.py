@@ -1,5 +1,6 @@
 """Every route answers under its name, in the shape that the OpenAPI document promises."""
 
+import json
 from typing import Any
 
 import pytest
@@ -150,6 +151,23 @@ def test_a_message_that_expires_carries_its_deadline(site: Web) -> None:
     site.workspace()
     turn_id = site.send("w1", expires_in_seconds=60)
     assert asked(site, "GET", f"{BASE}/turns/{turn_id}")["expires_at"].endswith("Z")
+
+
+@pytest.mark.parametrize("form", [{}, {"jsonrpc": "2.0", "id": 1}])
+def test_a_message_says_whether_a_lost_session_delivers_it_again(
+    site: Web, form: dict[str, Any]
+) -> None:
+    site.ask("POST", "/workspaces", {"id": "w1"})
+    params = {"message": {"parts": [{"text": "x"}]}, "configuration": {"blocking": False}}
+    for said in ("never", "on_loss"):
+        whole = {"method": "message/send", "params": params | {"metadata": {"redeliver": said}}}
+        site.ask("POST", f"{BASE}/a2a", form | whole)
+    own = keys.of("w1")["turns"]
+    kept = [json.loads(text)["redeliver"] for text in site.platform.clients.data.hvals(own)]
+    assert sorted(kept) == ["never", "on_loss"]
+    params["metadata"] = {"redeliver": "maybe"}
+    refused = site.ask("POST", f"{BASE}/a2a", form | {"method": "message/send", "params": params})
+    assert "params.metadata.redeliver" in refused.text
 
 
 def test_json_rpc_is_answered_as_json_rpc(site: Web) -> None:
