@@ -1,7 +1,6 @@
 """Recall: ranked or newest first, complete or with the place where it goes on."""
 
 import random
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -231,38 +230,3 @@ def test_the_indexes_of_a_process_are_bounded(platform: Platform) -> None:
         made.of(Store("LOCAL", f"w{at}"))
     assert made.of(Store("LOCAL", "w0")) is not first
     made.close()
-
-
-def test_ten_thousand_memories_are_recalled_in_time(platform: Platform, indexes: Indexes) -> None:
-    """Real bounds, far above what was measured (docs/adr/0015)."""
-    rng = random.Random(7)
-    words = [f"w{at}" for at in range(2000)]
-    fill(platform, [" ".join(rng.choices(words, k=60)) for _ in range(10_000)])
-    begin = time.perf_counter()
-    first = recall(platform, indexes, WS, Question("w7 w77 w777", limit=10))
-    built = time.perf_counter()
-    again = recall(platform, indexes, WS, Question("w7 w77 w777", limit=10))
-    asked = time.perf_counter()
-    newest = recall(platform, indexes, WS, Question(limit=10))
-    print(f"first {built - begin:.3f} s, again {asked - built:.4f} s")
-    assert first == again and len(first.memories) == 10 and first.total > 500
-    assert [one.seq for one in newest.memories] == list(range(10_000, 9_990, -1))
-    assert newest.total == 10_000
-    assert built - begin < 30
-    assert asked - built < 1
-
-
-def fill(platform: Platform, contents: list[str]) -> None:
-    """As the script writes them, without ten thousand calls of it."""
-    import json
-
-    from app.core import keys
-
-    own, pipe = keys.of(WS), platform.clients.data.pipeline(transaction=False)
-    for seq, text in enumerate(contents, 1):
-        name = f"mem_{seq}"
-        pipe.hset(own["memories"], name, json.dumps({"id": name, "seq": seq, "at": seq}))
-        pipe.hset(own["memory_texts"], name, text)
-        pipe.zadd(own["memory_order"], {name: seq})
-    pipe.hset(own["policy"], "seq", len(contents))
-    pipe.execute()
