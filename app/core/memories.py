@@ -93,16 +93,6 @@ def commit(platform: Platform, workspace_id: str, draft: Draft) -> tuple[Memory,
     text_bytes = clean.text.encode()
     _check_bytes(platform, len(text_bytes))
     store = store_of(platform, workspace_id, draft.scope)
-    record = {
-        "scope": draft.scope,
-        "namespace": redact(draft.namespace).text,
-        "key": redact(draft.key).text if draft.key else None,
-        "workspace_id": workspace_id,
-        "session_id": draft.session_id,
-        "author": draft.author,
-        "redactions": clean.counts or None,
-    }
-    named = {name: value for name, value in record.items() if value is not None}
     doorbell.watch(platform, workspace_id, 1)  # first: a death after the write must not hide it
     try:
         outcome, written, live = platform.run(
@@ -110,7 +100,7 @@ def commit(platform: Platform, workspace_id: str, draft: Draft) -> tuple[Memory,
             store.tag,
             put_id=draft.put_id or ids.new("mem"),
             digest=hashlib.sha256(text_bytes).hexdigest()[:16],
-            record=json.dumps(named, ensure_ascii=False),
+            record=_record(workspace_id, draft, clean.counts),
             text=clean.text,
             bytes=len(text_bytes),
             scope=store.scope,
@@ -124,6 +114,20 @@ def commit(platform: Platform, workspace_id: str, draft: Draft) -> tuple[Memory,
     memory = Memory.parse(written)
     telling.spread(platform, store, _change(memory, "written", workspace_id), live)
     return memory.with_text(clean.text), outcome == "written"
+
+
+def _record(workspace_id: str, draft: Draft, redactions: Mapping[str, int]) -> str:
+    fields = {
+        "scope": draft.scope,
+        "namespace": redact(draft.namespace).text,
+        "key": redact(draft.key).text if draft.key else None,
+        "workspace_id": workspace_id,
+        "session_id": draft.session_id,
+        "author": draft.author,
+        "redactions": redactions or None,
+    }
+    named = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps(named, ensure_ascii=False)
 
 
 def _change(memory: Memory, change: str, workspace_id: str) -> telling.Change:
