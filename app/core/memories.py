@@ -89,6 +89,7 @@ def commit(platform: Platform, workspace_id: str, draft: Draft) -> tuple[Memory,
     """
     workspaces.require(platform, workspace_id)
     _check_session(platform, workspace_id, draft.session_id)
+    _check_names(draft)
     clean = redact(draft.content)
     text_bytes = clean.text.encode()
     _check_bytes(platform, len(text_bytes))
@@ -139,6 +140,13 @@ def _change(memory: Memory, change: str, workspace_id: str) -> telling.Change:
 def _check_session(platform: Platform, workspace_id: str, session_id: str | None) -> None:
     if session_id and sessions.find(platform, workspace_id, session_id) is None:
         raise SessionNotFound(session_id=session_id)
+
+
+def _check_names(draft: Draft) -> None:
+    """A namespace and a key are stored as two lines of one name."""
+    for name, text in (("namespace", draft.namespace), ("key", draft.key or "")):
+        if "\n" in text:
+            raise InvalidInput(name, "one line")
 
 
 def _check_bytes(platform: Platform, measured: int) -> None:

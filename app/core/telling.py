@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from app.core import doorbell, keys, scripts, workspaces
 from app.core.memory_stores import LOCAL, TEAM, Store, stores
 from app.core.platform import Platform
@@ -31,7 +33,18 @@ class Change:
 
 
 def spread(platform: Platform, store: Store, made: Change, live_count: int) -> None:
-    """Tell who is concerned, and have the reaper look where a session may be stale now."""
+    """Tell who is concerned, and have the reaper look where a session may be stale now.
+
+    The change has been made already, so a telling that fails is logged and no error: the reaper
+    was sent to the writer's workspace before, and the sweep tells the others.
+    """
+    try:
+        _spread(platform, store, made, live_count)
+    except RedisError as error:
+        log.warning("change %s of %s not told, the sweep will: %s", made.seq, store.tag, error)
+
+
+def _spread(platform: Platform, store: Store, made: Change, live_count: int) -> None:
     if store.scope == LOCAL:
         if live_count:
             doorbell.watch(platform, store.tag, 0)

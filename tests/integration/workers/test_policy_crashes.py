@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.core import capacity, keys, memories, policy, schedules, sessions, turns, workspaces
 from app.core.memories import Draft
@@ -135,6 +138,38 @@ def test_control_without_the_sweep_a_death_leaves_a_member_untold() -> None:
         assert events_of(platform, "two", "POLICY_CHANGED") == []
         sweep(platform)
         assert len(events_of(platform, "two", "POLICY_CHANGED")) == 1
+
+
+class Away:
+    """A control side that breaks after so many commands."""
+
+    def __init__(self, client: Any, after_count: int) -> None:
+        self.client, self.left = client, after_count
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                raise RedisConnectionError("the control side is away")
+            return getattr(self.client, name)(*args, **options)
+
+        return call
+
+
+def test_a_control_side_lost_after_the_write_makes_no_error_of_it() -> None:
+    """An error would have the writer write it again."""
+    with machine(NOON) as here:
+        platform = set_up(here)
+        control = Away(platform.clients.control, after_count=1)
+        broken = Platform(
+            platform.settings, replace(platform.clients, control=control), platform.clock
+        )
+        memories.commit(broken, "one", Draft("ours", "TEAM"))
+        assert control.left < 0
+        catch_up(platform, 12)
+        for workspace_id in MEMBERS:
+            assert len(events_of(platform, workspace_id, "POLICY_CHANGED")) == 1
+            assert asked(platform, workspace_id) == ["policy_changed"]
 
 
 def test_two_reapers_ask_once_and_only_who_is_stale() -> None:

@@ -75,6 +75,14 @@ def test_secrets_are_counted_in_the_answer_and_stand_nowhere(
     assert not any(secret in str(row.__dict__) for row in caplog.records)
 
 
+def test_a_name_of_two_lines_is_refused_for_it_could_be_another_memorys(fake: Web) -> None:
+    fake.workspace()
+    for name in ("namespace", "key"):
+        answer = fake.ask("POST", BASE, {"content": "x", name: "a\nb"})
+        assert answer.status_code == 422
+        assert answer.get_json()["errors"][0]["field"] == name
+
+
 def test_a_commit_is_an_activity_of_its_own_type(site: Web) -> None:
     site.workspace()
     made = asked(site, "POST", BASE, {"content": "x"})
