@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.core import memories, memory_index
-from app.core.errors import InvalidInput
+from app.core.errors import InvalidInput, SearchUnavailable
 from app.core.memories import Draft, Memory
 from app.core.memory_index import Indexes, match_of
 from app.core.platform import Platform
@@ -230,3 +230,16 @@ def test_the_indexes_of_a_process_are_bounded(platform: Platform) -> None:
         made.of(Store("LOCAL", f"w{at}"))
     assert made.of(Store("LOCAL", "w0")) is not first
     made.close()
+
+
+def test_where_sqlite_cannot_search_it_is_said_plainly_and_lists_still_work(
+    platform: Platform, indexes: Indexes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert memory_index.fault() == ""
+    write(platform, "listed")
+    missing = memory_index.TABLES.replace("fts5", "no_such_module")
+    monkeypatch.setattr(memory_index, "TABLES", missing)
+    assert "no such module" in memory_index.fault()
+    with pytest.raises(SearchUnavailable):
+        recall(platform, indexes, WS, Question("listed"))
+    assert texts(recall(platform, indexes, WS, Question())) == ["listed"]
