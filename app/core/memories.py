@@ -89,20 +89,11 @@ def commit(platform: Platform, workspace_id: str, draft: Draft) -> tuple[Memory,
     """
     workspaces.require(platform, workspace_id)
     _check_session(platform, workspace_id, draft.session_id)
+    _check_names(draft)
     clean = redact(draft.content)
     text_bytes = clean.text.encode()
     _check_bytes(platform, len(text_bytes))
     store = store_of(platform, workspace_id, draft.scope)
-    record = {
-        "scope": draft.scope,
-        "namespace": redact(draft.namespace).text,
-        "key": redact(draft.key).text if draft.key else None,
-        "workspace_id": workspace_id,
-        "session_id": draft.session_id,
-        "author": draft.author,
-        "redactions": clean.counts or None,
-    }
-    named = {name: value for name, value in record.items() if value is not None}
     doorbell.watch(platform, workspace_id, 1)  # first: a death after the write must not hide it
     try:
         outcome, written, live = platform.run(
@@ -110,7 +101,7 @@ def commit(platform: Platform, workspace_id: str, draft: Draft) -> tuple[Memory,
             store.tag,
             put_id=draft.put_id or ids.new("mem"),
             digest=hashlib.sha256(text_bytes).hexdigest()[:16],
-            record=json.dumps(named, ensure_ascii=False),
+            record=_record(workspace_id, draft, clean.counts),
             text=clean.text,
             bytes=len(text_bytes),
             scope=store.scope,
@@ -126,6 +117,20 @@ def commit(platform: Platform, workspace_id: str, draft: Draft) -> tuple[Memory,
     return memory.with_text(clean.text), outcome == "written"
 
 
+def _record(workspace_id: str, draft: Draft, redactions: Mapping[str, int]) -> str:
+    fields = {
+        "scope": draft.scope,
+        "namespace": redact(draft.namespace).text,
+        "key": redact(draft.key).text if draft.key else None,
+        "workspace_id": workspace_id,
+        "session_id": draft.session_id,
+        "author": draft.author,
+        "redactions": redactions or None,
+    }
+    named = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps(named, ensure_ascii=False)
+
+
 def _change(memory: Memory, change: str, workspace_id: str) -> telling.Change:
     return telling.Change(
         memory.id, memory.seq, memory.version, change, memory.session_id, workspace_id
@@ -135,6 +140,13 @@ def _change(memory: Memory, change: str, workspace_id: str) -> telling.Change:
 def _check_session(platform: Platform, workspace_id: str, session_id: str | None) -> None:
     if session_id and sessions.find(platform, workspace_id, session_id) is None:
         raise SessionNotFound(session_id=session_id)
+
+
+def _check_names(draft: Draft) -> None:
+    """A namespace and a key are stored as two lines of one name."""
+    for name, text in (("namespace", draft.namespace), ("key", draft.key or "")):
+        if "\n" in text:
+            raise InvalidInput(name, "one line")
 
 
 def _check_bytes(platform: Platform, measured: int) -> None:

@@ -79,7 +79,9 @@ def bind(
         fence=session.fence,
         bound=json.dumps(bound, ensure_ascii=False, separators=(",", ":")),
         inbox=inbox,
-        facts=json.dumps({name: bound[name] for name in BOUND_FACTS if name in bound}),
+        facts=json.dumps(
+            {"digest": ""} | {name: bound[name] for name in BOUND_FACTS if name in bound}
+        ),
         limits=json.dumps([(hit["mechanism"], json.dumps(hit)) for hit in bound.get("limits", ())]),
     )
 

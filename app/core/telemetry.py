@@ -134,12 +134,7 @@ class Collector:
             "Sessions ended by the platform that their agent still reports.",
             sum(item.zombie_count for item in found),
         )
-        fresh = [row for rows in policy.read_many(platform, found).values() for row in rows]
-        yield GaugeMetricFamily(
-            "turnkeeper_policy_stale_sessions",
-            "Live sessions whose prompt or memories have changed since they looked.",
-            sum(row.stale_since is not None for row in fresh),
-        )
+        yield self._stale(found)
         control = platform.clients.control
         yield GaugeMetricFamily(
             "turnkeeper_workspaces_ready", "Workspaces in the ready set.", control.zcard(keys.READY)
@@ -165,6 +160,14 @@ class Collector:
             "turnkeeper_invariants_checked_timestamp_seconds",
             "When all workspaces had last been checked, Unix time; 0: not yet.",
             (last.ended_at or 0) / 1000,
+        )
+
+    def _stale(self, found: list[workspaces.Workspace]) -> Metric:
+        fresh = policy.read_many(self._platform, found).values()
+        return GaugeMetricFamily(
+            "turnkeeper_policy_stale_sessions",
+            "Live sessions whose prompt or memories have changed since they looked.",
+            sum(row.stale_since is not None for rows in fresh for row in rows),
         )
 
     def _totals(self, workspace_ids: list[str]) -> dict[str, int]:

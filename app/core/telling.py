@@ -5,15 +5,19 @@ after the write, each workspace by an idempotent script; what a death leaves unt
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from redis.exceptions import RedisError
 
 from app.core import doorbell, keys, scripts, workspaces
 from app.core.memory_stores import LOCAL, TEAM, Store, stores
 from app.core.platform import Platform
 
 PAGE = 500
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,18 @@ class Change:
 
 
 def spread(platform: Platform, store: Store, made: Change, live_count: int) -> None:
-    """Tell who is concerned, and have the reaper look where a session may be stale now."""
+    """Tell who is concerned, and have the reaper look where a session may be stale now.
+
+    The change has been made already, so a telling that fails is logged and no error: the reaper
+    was sent to the writer's workspace before, and the sweep tells the others.
+    """
+    try:
+        _spread(platform, store, made, live_count)
+    except RedisError as error:
+        log.warning("change %s of %s not told, the sweep will: %s", made.seq, store.tag, error)
+
+
+def _spread(platform: Platform, store: Store, made: Change, live_count: int) -> None:
     if store.scope == LOCAL:
         if live_count:
             doorbell.watch(platform, store.tag, 0)
@@ -46,9 +61,17 @@ def spread(platform: Platform, store: Store, made: Change, live_count: int) -> N
 
 
 def tell(
-    platform: Platform, store: Store, seq: int, concerned: list[str], facts: Mapping[str, Any]
+    platform: Platform, store: Store, seq: int, concerned: Sequence[str], facts: Mapping[str, Any]
 ) -> int:
-    """Tell these workspaces of a change, each once however often it is told. Returns the news."""
+    """Tell these workspaces of a change, each once however often it is told. Returns the news.
+
+    The reaper is sent first: it reads the store itself, and after a death in between nobody would
+    send it to a workspace that counts as told.
+    """
+    behind = _behind(platform, store, seq, concerned)
+    for workspace_id, live_count in behind.items():
+        if live_count:
+            doorbell.watch(platform, workspace_id, 0)
     args = {
         "store": store.tag,
         "scope": store.scope,
@@ -58,45 +81,44 @@ def tell(
     }
     full = platform.with_limits("memory_tell", args)
     replies = scripts.call_many(
-        platform.clients.data, "memory_tell", [(one, full) for one in concerned]
+        platform.clients.data, "memory_tell", [(one, full) for one in behind]
     )
     told = 0
-    for workspace_id, reply in zip(concerned, replies, strict=True):
-        if isinstance(reply, Exception):
-            continue
-        outcome, live = reply
-        if outcome == "elsewhere" and store.team:
-            platform.clients.control.srem(keys.team_members(store.team), workspace_id)
-        elif outcome == "told":
+    for workspace_id, reply in zip(behind, replies, strict=True):
+        if isinstance(reply, Exception):  # its trouble is not the others'; the sweep comes again
+            log.warning("not told of a memory: %s: %s", workspace_id, reply)
+        elif reply[0] == "told":
             told += 1
-            if live:
-                doorbell.watch(platform, workspace_id, 0)
+        elif reply[0] == "elsewhere" and store.team:
+            platform.clients.control.srem(keys.team_members(store.team), workspace_id)
     return told
+
+
+def _behind(platform: Platform, store: Store, seq: int, concerned: Sequence[str]) -> dict[str, int]:
+    """Who has not been told of this change yet, and how many sessions run there."""
+    pipe = platform.clients.data.pipeline(transaction=False)
+    for workspace_id in concerned:
+        pipe.hget(keys.of(workspace_id)["policy"], f"told:{store.tag}")
+        pipe.zcard(keys.of(workspace_id)["live"])
+    rows = iter(pipe.execute())
+    found = {workspace_id: (next(rows), next(rows)) for workspace_id in concerned}
+    return {name: live for name, (told, live) in found.items() if int(told or 0) < seq}
 
 
 def repair(platform: Platform, found: Sequence[workspaces.Workspace]) -> int:
     """Tell what a death left untold, and write the hint who is in which team. Returns the news."""
-    data, control = platform.clients.data, platform.clients.control
     members: dict[Store, list[str]] = {}
     for one in found:
         if one.stored["status"] != "removed":
             for store in stores(one.id, one.stored.get("team", ""))[1:]:
                 members.setdefault(store, []).append(one.id)
-    pipe = data.pipeline(transaction=False)
+    pipe = platform.clients.data.pipeline(transaction=False)
     for store in members:
         pipe.hget(keys.of(store.tag)["policy"], "seq")
-    seqs = dict(zip(members, pipe.execute(), strict=True))
     told = 0
-    for store, concerned in members.items():
+    for (store, concerned), seq in zip(members.items(), pipe.execute(), strict=True):
         if store.team:
-            control.sadd(keys.team_members(store.team), *concerned)
-        if not seqs[store]:
-            continue
-        pipe = data.pipeline(transaction=False)
-        for workspace_id in concerned:
-            pipe.hget(keys.of(workspace_id)["policy"], f"told:{store.tag}")
-        rows = zip(concerned, pipe.execute(), strict=True)
-        behind = [one for one, known in rows if int(known or 0) < int(seqs[store])]
-        if behind:
-            told += tell(platform, store, int(seqs[store]), behind, {"change": "several"})
+            platform.clients.control.sadd(keys.team_members(store.team), *concerned)
+        if seq:
+            told += tell(platform, store, int(seq), concerned, {"change": "several"})
     return told

@@ -1,7 +1,6 @@
 """Recall: ranked or newest first, complete or with the place where it goes on."""
 
 import random
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.core import memories, memory_index
-from app.core.errors import InvalidInput
+from app.core.errors import InvalidInput, SearchUnavailable
 from app.core.memories import Draft, Memory
 from app.core.memory_index import Indexes, match_of
 from app.core.platform import Platform
@@ -233,36 +232,14 @@ def test_the_indexes_of_a_process_are_bounded(platform: Platform) -> None:
     made.close()
 
 
-def test_ten_thousand_memories_are_recalled_in_time(platform: Platform, indexes: Indexes) -> None:
-    """Real bounds, far above what was measured (docs/adr/0015)."""
-    rng = random.Random(7)
-    words = [f"w{at}" for at in range(2000)]
-    fill(platform, [" ".join(rng.choices(words, k=60)) for _ in range(10_000)])
-    begin = time.perf_counter()
-    first = recall(platform, indexes, WS, Question("w7 w77 w777", limit=10))
-    built = time.perf_counter()
-    again = recall(platform, indexes, WS, Question("w7 w77 w777", limit=10))
-    asked = time.perf_counter()
-    newest = recall(platform, indexes, WS, Question(limit=10))
-    print(f"first {built - begin:.3f} s, again {asked - built:.4f} s")
-    assert first == again and len(first.memories) == 10 and first.total > 500
-    assert [one.seq for one in newest.memories] == list(range(10_000, 9_990, -1))
-    assert newest.total == 10_000
-    assert built - begin < 30
-    assert asked - built < 1
-
-
-def fill(platform: Platform, contents: list[str]) -> None:
-    """As the script writes them, without ten thousand calls of it."""
-    import json
-
-    from app.core import keys
-
-    own, pipe = keys.of(WS), platform.clients.data.pipeline(transaction=False)
-    for seq, text in enumerate(contents, 1):
-        name = f"mem_{seq}"
-        pipe.hset(own["memories"], name, json.dumps({"id": name, "seq": seq, "at": seq}))
-        pipe.hset(own["memory_texts"], name, text)
-        pipe.zadd(own["memory_order"], {name: seq})
-    pipe.hset(own["policy"], "seq", len(contents))
-    pipe.execute()
+def test_where_sqlite_cannot_search_it_is_said_plainly_and_lists_still_work(
+    platform: Platform, indexes: Indexes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert memory_index.fault() == ""
+    write(platform, "listed")
+    missing = memory_index.TABLES.replace("fts5", "no_such_module")
+    monkeypatch.setattr(memory_index, "TABLES", missing)
+    assert "no such module" in memory_index.fault()
+    with pytest.raises(SearchUnavailable):
+        recall(platform, indexes, WS, Question("listed"))
+    assert texts(recall(platform, indexes, WS, Question())) == ["listed"]
