@@ -9,6 +9,7 @@ from app import ui
 from app.api import (
     a2a,
     admin,
+    backup,
     crontabs,
     errors,
     health,
@@ -76,6 +77,7 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
         a2a,
         streams,
         admin,
+        backup,
         ui,
     ):
         app.register_blueprint(module.blueprint)

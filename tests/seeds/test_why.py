@@ -275,7 +275,8 @@ ROWS = [
     Row(
         no_ceiling,
         "capacity_full",
-        rf"Waiting 0 s: {HELD}\(cron seo-tick, running 1 h 00 min, no ceiling set\); 1 turn waiting \(1 chat\)\.",
+        rf"Waiting 0 s: {HELD}\(cron seo-tick, running 1 h 00 min, no ceiling set\); "
+        r"1 turn waiting \(1 chat\)\.",
     ),
     Row(
         stalled,
