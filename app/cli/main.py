@@ -6,6 +6,7 @@ Imports stay light (no flask, redis, rq, httpx): each command brings what it nee
 import click
 
 from app.cli import (
+    backup,
     messages,
     run,
     schedules,
@@ -50,5 +51,7 @@ for command in (
     messages.why,
     schedules.schedules,
     tokens.tokens,
+    backup.export_everything,
+    backup.import_everything,
 ):
     main.add_command(command)

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from app.core import forecasting, keys, schedules, workspaces
+from app.core import forecasting, keys, schedules, tokens, workspaces
 from app.core.events import Event
-from tests.seeds.clocks import EVERY_30_MIN, OPENS, WS, Shift
+from tests.seeds.clocks import EVERY_30_MIN, OPENS, WS, Shift, beside
 from tests.support.world import virtual_platform
+from tests.unit.api.web import ADMIN, web
 from workers import forecasts
 from workers.sweep import sweep
 
@@ -93,6 +94,20 @@ def test_a_workspace_whose_runtime_is_stopping_is_judged_by_its_usual_slots(shif
     shift.agent.slots = 0
     shift.agent.beat()
     assert forecasting.read(shift.platform, WS).slots == 2
+
+
+def test_the_same_sentence_stands_in_the_api_and_on_the_page(shift: Shift) -> None:
+    tick = yearly(shift)
+    works(shift, tick, 42, 1)
+    schedules.change(shift.platform, WS, tick, {"cron_expr": "*/30 * * * *"})
+    sentence = forecasting.read(shift.platform, WS).sentence
+    assert sentence.startswith("The workspace needs 140 % of its slot (seo-tick 140 %); ")
+    with web(beside(shift.platform).clients, admin_token=ADMIN) as site:
+        shown = site.ok("GET", f"/workspaces/{WS}/schedules")["schedules"][0]["forecast"]
+        assert shown["sentence"] == sentence
+        cookie = {"Cookie": f"{tokens.COOKIE}={site.token('read')}"}
+        page = site.ask("GET", f"/w/{WS}", token=None, headers=cookie).text
+        assert sentence in page and "seo-tick: ceiling_s 1800 or less" in page
 
 
 def test_two_that_look_at_once_tell_once(shift: Shift) -> None:
