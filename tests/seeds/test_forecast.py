@@ -88,6 +88,19 @@ def test_only_the_newest_twenty_runs_count_and_a_waiting_fire_is_none(shift: Shi
     assert (need.samples, need.mean_duration_s, need.p90_duration_s) == (20, 600, 600)
 
 
+@pytest.mark.parametrize("waiting", [50, 600])
+def test_a_long_queue_does_not_hide_the_runs_before_it(waiting: int, shift: Shift) -> None:
+    tick = yearly(shift)
+    works(shift, tick, 42, 2)
+    shift.begin()
+    schedule, now = schedules.get(shift.platform, WS, tick), shift.platform.now_ms()
+    for number in range(waiting):
+        args = (schedule, now + number, now + number, "manual", now)
+        shift.platform.run("fire", WS, **schedules.fire_args(shift.platform, *args))
+    (need,) = forecasting.read(shift.platform, WS).schedules
+    assert (need.basis, need.samples, need.mean_duration_s) == ("history", 2, 2520)
+
+
 def test_a_workspace_whose_runtime_is_stopping_is_judged_by_its_usual_slots(shift: Shift) -> None:
     works(shift, yearly(shift), 10, 1)
     workspaces.change(shift.platform, WS, {"max_concurrent": 2})
