@@ -10,6 +10,7 @@ from app import ui
 from app.api import (
     a2a,
     admin,
+    backup,
     crontabs,
     errors,
     health,
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
         a2a,
         streams,
         admin,
+        backup,
         ui,
     ):
         app.register_blueprint(module.blueprint)

@@ -37,7 +37,7 @@ def sweep(
             page = []
     rung += _repair(platform, page, planned)
     doorbell.enqueue_dispatch(platform)
-    forecasts.check_some(platform, planned)
+    forecasts.check_some(platform, planned, between=between)
     return rung
 
 

@@ -35,6 +35,7 @@ STATUS: dict[str, int] = {
     errors.ScheduleChanged.code: 409,
     errors.WorkspaceRemoved.code: 410,
     errors.IdempotencyConflict.code: 422,
+    errors.UnknownFormat.code: 422,
     errors.QueueFull.code: 429,
     errors.Unauthorized.code: 401,
     errors.Forbidden.code: 403,

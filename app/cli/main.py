@@ -6,6 +6,7 @@ Imports stay light (no flask, redis, rq, httpx): each command brings what it nee
 import click
 
 from app.cli import (
+    backup,
     memories,
     messages,
     run,
@@ -52,5 +53,7 @@ for command in (
     schedules.schedules,
     memories.memories,
     tokens.tokens,
+    backup.export_everything,
+    backup.import_everything,
 ):
     main.add_command(command)

@@ -158,6 +158,12 @@ class UnknownSchema(TurnkeeperError):
     code = "unknown_schema"
 
 
+class UnknownFormat(TurnkeeperError):
+    """The document is of another kind, or of a newer version than this release reads."""
+
+    code = "unknown_format"
+
+
 class SettingsFault(TurnkeeperError):
     """The settings cannot be used."""
 

@@ -11,14 +11,17 @@ from app.core.platform import Platform
 from app.core.schedules import Schedule
 
 RUNS_COUNT = 20  # the newest runs that count
-ROWS_COUNT = 100  # ledger rows looked at for them: the newest may still wait
+# Ledger rows looked at for them, a page after another while fewer than ENOUGH_COUNT were found: a
+# long queue lies before the runs, and just then they must be seen.
+PAGES = ((0, 40), (40, 400), (440, 10_000))
+ENOUGH_COUNT = 5
 # Ends that tell how long the work lasts; a loss or a cancel does not.
 ENDS = frozenset({"completed", "failed", "yielded", "force_idled"})
 OVER = "forecast_over_at"  # field of the workspace's hash while its schedules need too much
 
 
 def read(platform: Platform, workspace_id: str) -> Forecast:
-    """What a workspace's schedules need, from its ledger as it is now; four round trips.
+    """What a workspace's schedules need, from its ledger as it is now; five round trips.
 
     Raises:
         WorkspaceNotFound.
@@ -58,24 +61,44 @@ def _ceiling_s(platform: Platform, workspace: workspaces.Workspace, schedule: Sc
 def _durations(
     platform: Platform, workspace_id: str, schedule_ids: Sequence[str]
 ) -> Mapping[str, tuple[float, ...]]:
-    """How long the newest runs of each schedule lasted, in two round trips."""
+    """How long the newest runs of each schedule lasted; usually in two round trips."""
+    found: dict[str, tuple[float, ...]] = dict.fromkeys(schedule_ids, ())
+    left = list(schedule_ids)
+    for start, count in PAGES:
+        pages = _page(platform, workspace_id, left, start, count)
+        for one, texts in pages.items():
+            found[one] = (*found[one], *_lasted_s(texts))[:RUNS_COUNT]
+        left = [
+            one
+            for one, texts in pages.items()
+            if len(texts) == count and len(found[one]) < ENOUGH_COUNT
+        ]
+    return found
+
+
+def _page(
+    platform: Platform, workspace_id: str, schedule_ids: Sequence[str], start: int, count: int
+) -> dict[str, Sequence[str | None]]:
+    """Ledger rows of each schedule that has some, newest nominal time first."""
+    if not schedule_ids:
+        return {}
     own, data = keys.of(workspace_id), platform.clients.data
     pipe = data.pipeline(transaction=False)
     for one in schedule_ids:
-        pipe.zrevrangebylex(own["fire_index"], f"[{one};", f"[{one}:", start=0, num=ROWS_COUNT)
-    names = pipe.execute() if schedule_ids else []
+        pipe.zrevrangebylex(own["fire_index"], f"[{one};", f"[{one}:", start=start, num=count)
+    names = {one: rows for one, rows in zip(schedule_ids, pipe.execute(), strict=True) if rows}
+    if not names:
+        return {}
     pipe = data.pipeline(transaction=False)
-    asked = [one for one, rows in zip(schedule_ids, names, strict=True) if rows]
-    for rows in filter(None, names):
+    for rows in names.values():
         pipe.hmget(own["fires"], rows)
-    texts = dict(zip(asked, pipe.execute() if asked else [], strict=True))
-    return {one: _lasted_s(texts.get(one, [])) for one in schedule_ids}
+    return dict(zip(names, pipe.execute(), strict=True))
 
 
 def _lasted_s(texts: Sequence[str | None]) -> tuple[float, ...]:
     rows: list[Mapping[str, Any]] = [json.loads(text) for text in texts if text]
     ended = [row for row in rows if row["state"] in ENDS and row.get("started_at")]
-    return tuple(max(0, row["at"] - row["started_at"]) / 1000 for row in ended[:RUNS_COUNT])
+    return tuple(max(0, row["at"] - row["started_at"]) / 1000 for row in ended)
 
 
 def check(platform: Platform, workspace_id: str) -> Forecast:

@@ -64,16 +64,20 @@ class Schedule:
         return cron.jitter_ms(self.id, self.window_s) if self.window_s else 0
 
 
-def create(platform: Platform, workspace_id: str, fields: Mapping[str, Any]) -> Schedule:
-    """Add a schedule; its first fire is the next nominal time from now.
+def create(
+    platform: Platform, workspace_id: str, fields: Mapping[str, Any], schedule_id: str = ""
+) -> Schedule:
+    """Add a schedule; its first fire is the next nominal time from now. Without an id it gets one.
 
     Raises:
         InvalidInput: the expression or the zone is not one.
         WorkspaceNotFound, WorkspaceRemoved.
+        ScheduleChanged: a schedule with the given id exists.
     """
     now = platform.now_ms()
+    schedule_id = schedule_id or ids.new("sch")
     schedule = Schedule(
-        id=ids.new("sch"), workspace_id=workspace_id, created_at=now, updated_at=now, **fields
+        id=schedule_id, workspace_id=workspace_id, created_at=now, updated_at=now, **fields
     )
     return _put(platform, schedule, now, policy_changed=False)
 

@@ -17,7 +17,7 @@ from flask import (
 )
 from werkzeug.wrappers import Response as AnyResponse
 
-from app.core import policy, schedules, sessions, tokens, turns, why, workspaces
+from app.core import forecasting, policy, schedules, sessions, tokens, turns, why, workspaces
 from app.core.clock import rfc3339
 from app.core.errors import Forbidden, NotFound, Unauthorized
 from app.core.platform import Platform
@@ -109,8 +109,11 @@ def fleet() -> Response:
 def workspace(workspace_id: str) -> str:
     """One workspace: what runs, what waits and why, its schedules, the live feed, chat."""
     platform = _platform()
+    forecast = forecasting.read(platform, workspace_id)
     return render_template(
         "workspace.html",
+        forecast=forecast,
+        needs={need.schedule_id: need for need in forecast.schedules},
         workspace=workspaces.get(platform, workspace_id),
         why=why.explain(platform, workspace_id),
         policy=policy.read(platform, workspaces.get(platform, workspace_id)),

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from app.core import forecasting, keys, schedules, workspaces
+from app.core import forecasting, keys, schedules, tokens, workspaces
 from app.core.events import Event
-from tests.seeds.clocks import EVERY_30_MIN, OPENS, WS, Shift
+from tests.seeds.clocks import EVERY_30_MIN, OPENS, WS, Shift, beside
 from tests.support.world import virtual_platform
+from tests.unit.api.web import ADMIN, web
 from workers import forecasts
 from workers.sweep import sweep
 
@@ -87,12 +88,39 @@ def test_only_the_newest_twenty_runs_count_and_a_waiting_fire_is_none(shift: Shi
     assert (need.samples, need.mean_duration_s, need.p90_duration_s) == (20, 600, 600)
 
 
+@pytest.mark.parametrize("waiting", [50, 600])
+def test_a_long_queue_does_not_hide_the_runs_before_it(waiting: int, shift: Shift) -> None:
+    tick = yearly(shift)
+    works(shift, tick, 42, 2)
+    shift.begin()
+    schedule, now = schedules.get(shift.platform, WS, tick), shift.platform.now_ms()
+    for number in range(waiting):
+        args = (schedule, now + number, now + number, "manual", now)
+        shift.platform.run("fire", WS, **schedules.fire_args(shift.platform, *args))
+    (need,) = forecasting.read(shift.platform, WS).schedules
+    assert (need.basis, need.samples, need.mean_duration_s) == ("history", 2, 2520)
+
+
 def test_a_workspace_whose_runtime_is_stopping_is_judged_by_its_usual_slots(shift: Shift) -> None:
     works(shift, yearly(shift), 10, 1)
     workspaces.change(shift.platform, WS, {"max_concurrent": 2})
     shift.agent.slots = 0
     shift.agent.beat()
     assert forecasting.read(shift.platform, WS).slots == 2
+
+
+def test_the_same_sentence_stands_in_the_api_and_on_the_page(shift: Shift) -> None:
+    tick = yearly(shift)
+    works(shift, tick, 42, 1)
+    schedules.change(shift.platform, WS, tick, {"cron_expr": "*/30 * * * *"})
+    sentence = forecasting.read(shift.platform, WS).sentence
+    assert sentence.startswith("The workspace needs 140 % of its slot (seo-tick 140 %); ")
+    with web(beside(shift.platform).clients, admin_token=ADMIN) as site:
+        shown = site.ok("GET", f"/workspaces/{WS}/schedules")["schedules"][0]["forecast"]
+        assert shown["sentence"] == sentence
+        cookie = {"Cookie": f"{tokens.COOKIE}={site.token('read')}"}
+        page = site.ask("GET", f"/w/{WS}", token=None, headers=cookie).text
+        assert sentence in page and "seo-tick: ceiling_s 1800 or less" in page
 
 
 def test_two_that_look_at_once_tell_once(shift: Shift) -> None:

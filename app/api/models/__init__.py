@@ -10,6 +10,12 @@ from app.api.models.admin import (
     Token,
     Tokens,
 )
+from app.api.models.backup import (
+    Backup,
+    BackupOutcome,
+    BackupQuery,
+    BackupTaken,
+)
 from app.api.models.base import (
     Health,
     Lenient,
@@ -112,6 +118,10 @@ __all__ = [
     "ActivityRow",
     "Advice",
     "Appended",
+    "Backup",
+    "BackupOutcome",
+    "BackupQuery",
+    "BackupTaken",
     "Card",
     "CrontabExport",
     "CrontabImport",

@@ -59,6 +59,7 @@ SCOPE_OF = {
         f"POST {W}/schedules/<schedule_id>/{verb}": "operate" for verb in ("run", "pause", "resume")
     },
     **dict.fromkeys(("GET /admin/tokens", "POST /admin/tokens", "GET /admin/liveness"), "admin"),
+    **dict.fromkeys(("GET /admin/export", "POST /admin/import"), "admin"),
     "DELETE /admin/tokens/<token_id>": "admin",
     **dict.fromkeys(
         ("GET /admin/invariants", "POST /admin/invariants/<workspace_id>/run"), "admin"
