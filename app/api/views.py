@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from app.core import workspaces
+from app.core.backfills import Backfill
 from app.core.clock import rfc3339
 from app.core.ledger import Fire
 from app.core.records import Session, Turn
@@ -108,6 +109,16 @@ def fire(found: Fire) -> dict[str, Any]:
     for name in ("duration", "limit", "measured"):
         span_ms = shown.pop(f"{name}_ms")
         shown[f"{name}_s"] = None if span_ms is None else span_ms / 1000
+    return shown
+
+
+def backfill(found: Backfill) -> dict[str, Any]:
+    """A backfill and how far it has come."""
+    shown = asdict(found) | {"share_done": round(found.share_done, 4)}
+    for name in ("requested", "made", "already", "waiting", "running"):
+        shown[name] = shown.pop(f"{name}_count")
+    for name in ("start", "end", "created_at"):
+        shown[name] = rfc3339(shown[name])
     return shown
 
 

@@ -40,6 +40,9 @@ from app.api.models.runtime import (
     Start,
 )
 from app.api.models.schedules import (
+    Backfill,
+    Backfills,
+    BackfillWish,
     Fire,
     Fires,
     History,
@@ -82,6 +85,9 @@ from app.api.models.workspaces import (
 )
 
 __all__ = [
+    "Backfill",
+    "BackfillWish",
+    "Backfills",
     "Activities",
     "Activity",
     "ActivityQuery",
