@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from app.api import models, views
 from app.api.bounds import check_prompt
 from app.api.operation import answer, operation, platform, token
-from app.core import cron, forecasting, ledger, workspaces
+from app.core import backfills, cron, forecasting, ledger, workspaces
 from app.core import schedules as core
 from app.core.clock import rfc3339
 from app.core.errors import InvalidInput
@@ -121,6 +121,27 @@ def resume_schedule(workspace_id: str, schedule_id: str) -> Response:
     workspaces.require(platform(), workspace_id)
     changed = core.change(platform(), workspace_id, schedule_id, {"enabled": True})
     return answer(_row(changed, is_changed=True))
+
+
+@blueprint.post(f"{BASE}/<schedule_id>/backfill")
+@operation("operate", tag=TAG, body=models.BackfillWish, reply=models.Backfill, status=202)
+def backfill_schedule(workspace_id: str, schedule_id: str, body: models.BackfillWish) -> Response:
+    """Make the fires of a range that has passed, below all live work; a repeat goes on."""
+    workspaces.require(platform(), workspace_id)
+    start_ms, end_ms = (round(at.timestamp() * 1000) for at in (body.start, body.end))
+    wish = backfills.Wish(start_ms, end_ms, body.overlap_policy, body.dry_run)
+    made = backfills.make(platform(), workspace_id, schedule_id, wish)
+    return answer(views.backfill(made), 202)
+
+
+@blueprint.get(f"{BASE}/<schedule_id>/backfill")
+@operation("read", tag=TAG, reply=models.Backfills)
+def list_backfills(workspace_id: str, schedule_id: str) -> Response:
+    """A schedule's backfills and how far each has come, the newest first."""
+    workspaces.require(platform(), workspace_id)
+    core.get(platform(), workspace_id, schedule_id)
+    found = backfills.listing(platform(), workspace_id, schedule_id)
+    return answer({"backfills": [views.backfill(item) for item in found]})
 
 
 @blueprint.get(f"{BASE}/<schedule_id>/preview")

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from app.core import policy, workspaces
+from app.core.backfills import Backfill
 from app.core.clock import rfc3339
 from app.core.invariant_reports import Report
 from app.core.ledger import Fire
@@ -125,6 +126,16 @@ def memory(found: Memory) -> dict[str, Any]:
     """A memory with its text."""
     shown = found.reference() | {"content": found.text}
     return shown | {"at": rfc3339(found.at), "created_at": rfc3339(found.created_at)}
+
+
+def backfill(found: Backfill) -> dict[str, Any]:
+    """A backfill and how far it has come."""
+    shown = asdict(found) | {"share_done": round(found.share_done, 4)}
+    for name in ("requested", "made", "already", "waiting", "running"):
+        shown[name] = shown.pop(f"{name}_count")
+    for name in ("start", "end", "created_at"):
+        shown[name] = rfc3339(shown[name])
+    return shown
 
 
 def token(found: Token) -> dict[str, Any]:

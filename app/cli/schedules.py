@@ -1,5 +1,7 @@
 """``turnkeeper schedules``: what fires when, in a workspace. A schedule goes by id or by name."""
 
+import sys
+import threading
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -19,6 +21,7 @@ from app.cli.schedule_files import (
     tell_need,
 )
 
+FOLLOW_S = 0.5
 COLUMNS = "id name cron_expr timezone enabled next_run_at run_count last_status needs paused_reason"
 
 
@@ -175,3 +178,50 @@ def preview(cli: Cli, workspace: str, schedule: str, count: int) -> None:
             click.echo(moment)
     else:
         show_done(cli, answer, "")
+
+
+@schedules.command()
+@click.argument("workspace")
+@click.argument("schedule")
+@click.option("--start", required=True, help="RFC 3339, such as 2026-01-31T09:00:00Z.")
+@click.option("--end", required=True, help="RFC 3339; not included, and not in the future.")
+@click.option("--overlap-policy", help="buffer_all unless told otherwise.")
+@click.option("--dry-run", is_flag=True, help="Count only; nothing is made.")
+@click.option("--wait", is_flag=True, help="Until all its fires have ended.")
+@connected
+def backfill(
+    cli: Cli, workspace: str, schedule: str, dry_run: bool, wait: bool, **named: Any
+) -> None:
+    """Make the fires of a range that has passed; the same range again goes on."""
+    path = schedule_path(cli, workspace, schedule, "backfill")
+    body = {name: value for name, value in named.items() if value is not None}
+    answer = cli.api.call("POST", path, body | ({"dry_run": True} if dry_run else {}))
+    if dry_run:
+        left = answer["requested"] - answer["already"]
+        show_done(cli, answer, f"would make {left} of {answer['requested']} fires")
+        return
+    if wait:
+        answer = followed(cli, path, answer)
+    text = f"made {answer['made']} of {answer['requested']} fires, {answer['already']} were there"
+    if answer["stopped"]:
+        hit = answer["stopped"]
+        text += f"; stopped at {hit['limit_count']} by {hit['setting']}: repeat it to go on"
+    if answer["ended"]:
+        ends = ", ".join(f"{count} {state}" for state, count in answer["ended"].items())
+        text += f"; ended: {ends}"
+    show_done(cli, answer, text)
+
+
+def followed(cli: Cli, path: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """The backfill when nothing of it waits or runs; with a bar on a terminal."""
+    stopped, never = answer["stopped"], threading.Event()
+    with click.progressbar(
+        length=answer["requested"], label="ended", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        while True:
+            bar.update(round(answer["share_done"] * answer["requested"]) - bar.pos)
+            if not answer["waiting"] + answer["running"]:
+                return {**answer, "stopped": stopped}
+            never.wait(FOLLOW_S)
+            rows = cli.api.call("GET", path)["backfills"]
+            answer = next(row for row in rows if row["id"] == answer["id"])

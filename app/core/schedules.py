@@ -14,6 +14,7 @@ from app.core.platform import Platform
 
 NextFire = Callable[[str, str, int], int]
 CADENCE_MAX_S = 3600.0
+NO_AGING_MS = 10 * 365 * 86_400_000  # a fire of a backfill overtakes nobody, however old
 
 
 def cron_next(cron_expr: str, timezone: str, after_ms: int) -> int:
@@ -203,7 +204,7 @@ def fire_args(
             "nominal": str(nominal_ms),
             "next": str(next_ms),
             "turn_id": ids.of_fire(schedule.id, nominal_ms),
-            "max_wait_ms": round(max_wait_s * 1000),
+            "max_wait_ms": NO_AGING_MS if mode == "backfill" else round(max_wait_s * 1000),
             "is_missed": mode == "make" and nominal_ms < oldest_ms,
         }
 

@@ -137,6 +137,9 @@ class Settings(BaseSettings):
     catchup_window_s: Seconds = Field(
         86400, ge=0, description="How late a fire may still be made; older ones are missed."
     )
+    backfill_max_count: int = Field(
+        1000, ge=1, description="Fires of one backfill; a longer range is refused with 422."
+    )
 
     queue_depth_max: int = Field(
         10_000, ge=1, description="Waiting turns of one workspace; more are refused with 429."

@@ -41,7 +41,8 @@ CONTROLS = {
     ),
     "no compare-and-set": (
         "fire",
-        "if row and (row.turn_id or is_due) then",
+        "if row and (row.turn_id or is_due) or "
+        "redis.call('HEXISTS', K.turns, fire.turn_id) == 1 then",
         "if nil then",
     ),
     "no bound": ("submit", "if depth >= tonumber(A.queue_depth_max) then", "if nil then"),

@@ -70,6 +70,9 @@ from app.api.models.runtime import (
     Start,
 )
 from app.api.models.schedules import (
+    Backfill,
+    Backfills,
+    BackfillWish,
     Fire,
     Fires,
     History,
@@ -112,6 +115,9 @@ from app.api.models.workspaces import (
 )
 
 __all__ = [
+    "Backfill",
+    "BackfillWish",
+    "Backfills",
     "Activities",
     "Activity",
     "ActivityQuery",

@@ -1,6 +1,6 @@
 -- Makes fires of one schedule, each at most once: compare-and-set of the next nominal time, the
--- turns, their ledger rows and events in one step. mode: make | manual | backfill; the last two
--- stand beside the schedule's times. A fire whose row is there already is not made again.
+-- turns, their ledger rows and events in one step; none again. mode: make | manual | backfill; the
+-- last two stand beside the schedule's times.
 -- fires: [{nominal, next, turn_id, max_wait_ms, is_missed}, …], oldest first; nominal, next: text.
 -- @keys schedules due workspace
 -- @args schedule_id version fires mode limit_ms limit_setting lane body record
@@ -17,25 +17,22 @@ local is_due, is_backfill = A.mode == 'make', A.mode == 'backfill'
 
 local function make(fire)
   local row, nominal = read(K.fires, A.schedule_id .. ':' .. fire.nominal), tonumber(fire.nominal)
-  if row and (row.turn_id or is_due) then return A.mode == 'manual' and 'made' or 'repeated' end
+  -- A row may be trimmed before its turn: one that is older than the others goes first.
+  if row and (row.turn_id or is_due) or redis.call('HEXISTS', K.turns, fire.turn_id) == 1 then
+    return A.mode == 'manual' and 'made' or 'repeated'
+  end
   if fire.is_missed then
-    return drop(fire, A.mode, 'missed', 'CRON_MISSED', 'catchup_window', {
+    return drop(fire, 'missed', 'CRON_MISSED', 'catchup_window', {
       limit_ms = tonumber(A.limit_ms), measured_ms = NOW - nominal, setting = A.limit_setting,
       reason = 'no scheduler made it in time',
     })
   end
-  if depth >= bound then
-    emit('LIMIT_HIT', nil, nil, {limit_count = bound, measured_count = depth,
-      setting = 'TURNKEEPER_QUEUE_DEPTH_MAX', refused = is_backfill and 'backfill' or 'cron'}, 'queue_depth')
-    return is_backfill and 'full' or drop(fire, A.mode, 'skipped', 'CRON_SKIPPED', 'queue_depth', {
-      limit_count = bound, measured_count = depth, setting = 'TURNKEEPER_QUEUE_DEPTH_MAX',
-    })
-  end
+  if depth >= bound then return no_room(fire, bound, depth) end
   index_row(A.schedule_id .. ':' .. fire.nominal)
   local turn, life = cjson.decode(A.record), number(A.expires_in_ms)
   turn.id, turn.lane, turn.origin, turn.max_wait_ms = fire.turn_id, A.lane, 'cron', fire.max_wait_ms
   turn.schedule_id, turn.nominal_at, turn.fire_origin = A.schedule_id, nominal, A.mode
-  turn.expires_at, depth = life and NOW + life, depth + 1
+  turn.expires_at, depth = life and NOW + life or nil, depth + 1
   enqueue(turn, A.body)
   emit('CRON_QUEUED', turn, nil, {
     schedule_id = A.schedule_id, nominal_at = nominal, late_ms = NOW - nominal, depth = depth, mode = A.mode,

@@ -26,6 +26,7 @@ ROUTES = {
     *("PATCH /workspaces/<>/schedules/<>", "DELETE /workspaces/<>/schedules/<>"),
     *(f"POST /workspaces/<>/schedules/<>/{verb}" for verb in ("run", "pause", "resume")),
     *(f"GET /workspaces/<>/schedules/<>/{noun}" for noun in ("history", "fires", "preview")),
+    *("POST /workspaces/<>/schedules/<>/backfill", "GET /workspaces/<>/schedules/<>/backfill"),
     *("GET /workspaces/<>/schedules/health", "GET /admin/schedules/health"),
     *("GET /workspaces/<>/activity", "POST /workspaces/<>/activity", "POST /workspaces/<>/notify"),
     *("GET /workspaces/<>/events/stream", "GET /workspaces/<>/why", "GET /admin/tokens"),
@@ -290,6 +291,30 @@ def test_schedules_as_on_the_field_platform(site: Web) -> None:
     assert site.ask("GET", path).status_code == 404
     turn = asked(site, "GET", f"{BASE}/turns/{fire['turn_id']}")
     assert turn["state"] == "canceled"
+
+
+def test_a_backfill_is_made_refused_and_listed(site: Web) -> None:
+    path = f"{BASE}/schedules/{site.schedule(site.workspace())}"
+    body = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T02:00:00+00:00"}
+    dry = asked(site, "POST", f"{path}/backfill", body | {"dry_run": True})
+    assert (dry["requested"], dry["made"], dry["start"]) == (4, 0, "2026-01-01T00:00:00.000Z")
+    made = asked(site, "POST", f"{path}/backfill", body | {"overlap_policy": "skip"})
+    assert (made["made"], made["waiting"], made["share_done"]) == (4, 4, 0)
+    (listed,) = asked(site, "GET", f"{path}/backfill")["backfills"]
+    assert listed == made
+    rows = asked(site, "GET", f"{path}/fires")["fires"]
+    assert {(row["state"], row["origin"], row["attempt"]) for row in rows} == {
+        ("queued", "backfill", 0)
+    }
+    wrong = [{"start": 1, "end": 2}, body | {"start": "2026-01-01T00:00:00"}, {"start": "now"}]
+    wrong += [body | {"end": "2025-01-01T00:00:00Z"}, body | {"end": "2126-01-01T00:00:00Z"}]
+    wrong += [body | {"end": "2026-07-01T00:00:00Z"}, body | {"overlap_policy": "maybe"}]
+    for bad in wrong:
+        assert site.ask("POST", f"{path}/backfill", bad).status_code == 422, bad
+    too_many = site.ask("POST", f"{path}/backfill", body | {"end": "2026-07-01T00:00:00Z"})
+    problem = too_many.get_json()
+    assert (problem["limit_count"], problem["measured_count"]) == (1000, 1001)
+    assert problem["setting"] == "TURNKEEPER_BACKFILL_MAX_COUNT"
 
 
 def test_activity_is_written_filtered_and_kept_exactly(site: Web) -> None:

@@ -1,6 +1,6 @@
 -- The ledger's order, and the rows of fires that made no turn.
 -- @keys fire_index
--- @args schedule_id fires_kept
+-- @args schedule_id mode fires_kept
 -- @include lane
 -- Puts a row in its schedule's order; the oldest ended row goes when there are too many.
 local function index_row(row)
@@ -17,13 +17,23 @@ local function index_row(row)
 end
 
 -- Accounts for a fire that makes no turn.
-local function drop(fire, mode, state, event, mechanism, facts)
+local function drop(fire, state, event, mechanism, facts)
   local row = A.schedule_id .. ':' .. fire.nominal
-  local kept = {state = state, at = NOW, ended_at = NOW, reason = mechanism, origin = mode}
+  local kept = {state = state, at = NOW, ended_at = NOW, reason = mechanism, origin = A.mode}
   for name, value in pairs(limits_of(facts)) do kept[name] = value end
   index_row(row)
   redis.call('HSET', K.fires, row, cjson.encode(kept))
   facts.schedule_id, facts.nominal_at = A.schedule_id, tonumber(fire.nominal)
   emit(event, nil, nil, facts, mechanism)
   return state
+end
+
+-- A fire that finds the queue full is skipped; a backfill stops there, and goes on another time.
+local function no_room(fire, bound, depth)
+  local is_backfill = A.mode == 'backfill'
+  emit('LIMIT_HIT', nil, nil, {limit_count = bound, measured_count = depth,
+    setting = 'TURNKEEPER_QUEUE_DEPTH_MAX', refused = is_backfill and 'backfill' or 'cron'}, 'queue_depth')
+  return is_backfill and 'full' or drop(fire, 'skipped', 'CRON_SKIPPED', 'queue_depth', {
+    limit_count = bound, measured_count = depth, setting = 'TURNKEEPER_QUEUE_DEPTH_MAX',
+  })
 end
