@@ -11,7 +11,7 @@ import structlog
 from app.core import doorbell, keys, schedules, scripts
 from app.core.errors import ScheduleChanged, ScheduleNotFound, TurnkeeperError
 from app.core.platform import Platform
-from app.core.schedules import NextFire, Schedule, cron_next, preempts_within_s
+from app.core.schedules import NextFire, Schedule, cron_next, ends_other, preempts_within_s
 
 BATCH = 500
 PASS_S = 5.0  # after a long absence: the reaper's tick waits behind this one
@@ -94,7 +94,8 @@ def _settle(
     now: int,
 ) -> tuple[set[str], dict[str, float], int]:
     """Read the replies: whom to ring, within how long the reaper must look whether a fire that
-    found no room preempts, how many were made; fills in when to look next."""
+    found no room preempts (at once where its policy ends a running one), how many were made;
+    fills in when to look next."""
     rings: set[str] = set()
     looks: dict[str, float] = {}
     made = 0
@@ -109,16 +110,22 @@ def _settle(
         if outcome in ("moved", "early"):  # another scheduler made it, or a clock runs ahead
             hints[str(due.member)] = float(reply[1] or following) + schedule.jitter_ms
             rings.add(due.member.workspace_id)  # who made it may have died before its ring
+            if ends_other(schedule):
+                looks[due.member.workspace_id] = 0
             continue
         hints[str(due.member)] = following + schedule.jitter_ms
         made += outcome == "made"
-        if outcome == "made" and reply[2]:
-            rings.add(due.member.workspace_id)
-        elif outcome == "made" and (within_s := preempts_within_s(schedule, due.nominal_ms or now)):
-            known_s = looks.get(due.member.workspace_id, within_s)
-            looks[due.member.workspace_id] = min(within_s, known_s)
         if outcome != "made":
             log.warning("fire not queued", schedule_id=schedule.id, outcome=outcome)
+            continue
+        if reply[2]:
+            rings.add(due.member.workspace_id)
+        within_s = None if reply[2] else preempts_within_s(schedule, due.nominal_ms or now) or None
+        if ends_other(schedule):
+            within_s = 0
+        if within_s is not None:
+            known_s = looks.get(due.member.workspace_id, within_s)
+            looks[due.member.workspace_id] = min(within_s, known_s)
     return rings, looks, made
 
 

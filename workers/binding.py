@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from app.core.clock import rfc3339
 from app.core.sessions import Claim
 
 
@@ -20,6 +21,8 @@ def bind(claim: Claim) -> Mapping[str, Any]:
         "prompt_version": claim.schedule["prompt_version"] if claim.schedule else None,
         "message": claim.body.get("message"),
         "checkpoint": claim.note,
+        "coalesced": [rfc3339(at) for at in claim.session.coalesced],
+        "coalesced_count": claim.session.coalesced_count,
         "memories": [],
     }
     text = json.dumps(bound, sort_keys=True, ensure_ascii=False)

@@ -9,10 +9,13 @@ from app.core import cron, doorbell, ids, keys
 from app.core.clock import rfc3339
 from app.core.errors import ScheduleNotFound
 from app.core.platform import Platform
+from app.core.records import Turn
 from app.core.states import TERMINAL
 
 NextFire = Callable[[str, str, int], int]
 CADENCE_MAX_S = 3600.0
+ENDS_OTHER = ("cancel_other", "terminate_other")
+LATEST_LOOK_S = 1.0
 
 
 def cron_next(cron_expr: str, timezone: str, after_ms: int) -> int:
@@ -65,7 +68,11 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Fire:
-    """One row of the ledger."""
+    """One row of the ledger.
+
+    ``into``: the fire that ran in the stead of a coalesced one; ``behind``: the one whose run a
+    skipped fire found unfinished. Each is a turn id and a nominal time.
+    """
 
     schedule_id: str
     nominal_at: int
@@ -76,6 +83,8 @@ class Fire:
     started_at: int | None = None
     reason: str | None = None
     origin: str | None = None
+    into: Mapping[str, Any] | None = None
+    behind: Mapping[str, Any] | None = None
 
 
 def create(platform: Platform, workspace_id: str, fields: Mapping[str, Any]) -> Schedule:
@@ -128,6 +137,8 @@ def _put(
     next_ms = (next_ms or first) if schedule.enabled else None
     stored = replace(schedule, version=schedule.version + 1)
     record = {name: value for name, value in asdict(stored).items() if value is not None}
+    if schedule.version and ends_other(schedule):  # as in run_now
+        doorbell.watch(platform, schedule.workspace_id, LATEST_LOOK_S)
     platform.run(
         "schedule_put",
         schedule.workspace_id,
@@ -138,7 +149,7 @@ def _put(
         policy_changed=policy_changed,
     )
     hint_due(platform, stored, next_ms)
-    if schedule.version:  # a limit or the patience of a waiting fire may be shorter now
+    if schedule.version:  # a limit, or what a waiting fire bears, may be another now
         doorbell.watch(platform, schedule.workspace_id, 0)
     return stored
 
@@ -231,6 +242,32 @@ def preempts_within_s(schedule: Schedule, nominal_ms: int) -> float:
     return after_ms / 1000 if schedule.preempt != "off" else 0
 
 
+def ends_other(schedule: Schedule) -> bool:
+    """Whether its waiting fire ends a running one, so that the reaper must look at once."""
+    return schedule.overlap_policy in ENDS_OTHER
+
+
+def waiting_by_policy(platform: Platform, schedule: Schedule) -> dict[str, int]:
+    """How many never claimed fires wait under each policy that ends a running one: under the
+    schedule's own as it is now, or under one that the fire carries."""
+    key = keys.of(schedule.workspace_id)["fires_waiting"]
+    pipe = platform.clients.data.pipeline(transaction=False)
+    for own in ("", *ENDS_OTHER):
+        pipe.zlexcount(key, f"[{schedule.id}|{own}|", f"({schedule.id}|{own}}}")
+    by_schedule, *by_own = pipe.execute()
+    counts = dict(zip(ENDS_OTHER, by_own, strict=True))
+    if ends_other(schedule):
+        counts[schedule.overlap_policy] += by_schedule
+    return counts
+
+
+def is_outlasted(platform: Platform, workspace_id: str, turn: Turn) -> bool:
+    """Whether the fire came due before its schedule's last run had ended: ``skip`` skips it."""
+    text = platform.clients.data.hget(keys.of(workspace_id)["last_runs"], turn.schedule_id)
+    due_at = turn.nominal_at if turn.fire_origin == "make" else turn.accepted_at
+    return bool(text and due_at is not None and due_at < json.loads(text)["ended_at"])
+
+
 def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     """Fire a schedule once, now, beside its times.
 
@@ -239,7 +276,11 @@ def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     """
     schedule, now = get(platform, workspace_id, schedule_id), platform.now_ms()
     args = fire_args(platform, schedule, now, now, "manual", now)
+    if ends_other(schedule):  # first: a death right after the fire leaves it not unseen
+        doorbell.watch(platform, workspace_id, LATEST_LOOK_S)
     reply = platform.run("fire", workspace_id, **args)
+    if ends_other(schedule):
+        doorbell.watch(platform, workspace_id, 0)
     if reply[0] == "made" and reply[2]:
         doorbell.ring(platform, workspace_id)
     elif within_s := preempts_within_s(schedule, now):

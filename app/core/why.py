@@ -12,7 +12,8 @@ from app.core.records import Session, Turn
 
 @dataclass(frozen=True)
 class Why:
-    """``code``: capacity_full, heartbeat_expired, paused, backing_off, draining, empty or ready."""
+    """``code``: capacity_full, heartbeat_expired, paused, backing_off,
+    draining, overlap, empty or ready."""
 
     code: str
     sentence: str
@@ -78,6 +79,8 @@ def _reason(
     hold = int(float(stored.get("hold_until", 0)))
     if hold > now:
         return "backing_off", f"the agent could not be reached; next try in {until(hold)}"
+    if workspace.parked_count == workspace.depth:
+        return "overlap", _behind(platform, workspace, running, waiting, now)
     foreign = int(workspace.capacity.get("foreign", 0))
     if workspace.live_count + foreign >= workspace.slots:
         return "capacity_full", _full(platform, workspace, running, foreign, now)
@@ -103,6 +106,21 @@ def _full(
     return held + _held(platform, workspace, running[0], now)
 
 
+def _behind(
+    platform: Platform,
+    workspace: workspaces.Workspace,
+    running: list[Session],
+    waiting: Turn,
+    now: int,
+) -> str:
+    """Everything that waits waits for a run of its own schedule."""
+    own = next((one for one in running if one.schedule_id == waiting.schedule_id), None)
+    if own is None:
+        return "an earlier fire of its schedule has not ended"
+    held = _held(platform, workspace, own, now)
+    return f"an earlier fire of its schedule runs in {held}, and its fires do not overlap"
+
+
 def _held(platform: Platform, workspace: workspaces.Workspace, session: Session, now: int) -> str:
     what = session.origin
     if session.schedule_id:
@@ -124,13 +142,15 @@ def _held(platform: Platform, workspace: workspaces.Workspace, session: Session,
 
 def _crowd(platform: Platform, workspace: workspaces.Workspace, first: Turn | None) -> str:
     lanes = [f"{count} {lane}" for lane, count in workspace.waiting.items() if count > 0]
+    cron = workspace.waiting.get("cron", 0) + workspace.parked_count
+    if workspace.parked_count:
+        lanes.append(f"{workspace.parked_count} behind a fire of their own schedule")
     if workspace.returned_count:
         lanes.append(f"{workspace.returned_count} returned")
-    if first and first.schedule_id and lanes == [f"{workspace.waiting.get('cron')} cron"]:
+    if first and first.schedule_id and cron == workspace.depth:
         stored = platform.clients.data.hget(keys.of(workspace.id)["schedules"], first.schedule_id)
         name = schedules.Schedule.parse(stored).name if stored else first.schedule_id
-        count = workspace.waiting["cron"]
-        return f"{count} fire{'s' if count > 1 else ''} of {name} wait{'' if count > 1 else 's'}"
+        return f"{cron} fire{'s' if cron > 1 else ''} of {name} wait{'' if cron > 1 else 's'}"
     return (
         f"{workspace.depth} turn{'s' if workspace.depth > 1 else ''} waiting ({', '.join(lanes)})"
     )

@@ -112,6 +112,13 @@ class Schedules(BaseModel):
     schedules: list[Schedule]
 
 
+class OtherFire(BaseModel):
+    """Another fire of the same schedule."""
+
+    turn_id: str
+    nominal_at: str | None
+
+
 class Fire(BaseModel):
     """One row of the ledger."""
 
@@ -124,6 +131,8 @@ class Fire(BaseModel):
     started_at: str | None
     reason: str | None
     origin: str | None
+    into: OtherFire | None
+    behind: OtherFire | None
 
 
 class Fires(BaseModel):

@@ -3,13 +3,14 @@
 -- @args schedule_id version record next_ms policy_changed
 -- @returns {"ok"}
 -- @returns refused: workspace_not_found, workspace_removed, schedule_changed
--- @include event
+-- @include fires
 local status = redis.call('HGET', K.workspace, 'status')
 if not status then return refuse('workspace_not_found') end
 if status == 'removed' then return refuse('workspace_removed') end
 local stored = read(K.schedules, A.schedule_id)
 if (stored and stored.version or 0) ~= tonumber(A.version) then return refuse('schedule_changed') end
 redis.call('HSET', K.schedules, A.schedule_id, A.record)
+unpark(A.schedule_id) -- its overlap policy may be another now
 if A.next_ms == '' then
   redis.call('ZREM', K.due, A.schedule_id)
 else

@@ -2,6 +2,7 @@
 -- @keys schedules due
 -- @args schedule_id
 -- @returns {"ok" | "absent"}
--- @include base
+-- @include fires
 redis.call('ZREM', K.due, A.schedule_id)
+unpark(A.schedule_id)
 return {redis.call('HDEL', K.schedules, A.schedule_id) == 1 and 'ok' or 'absent'}

@@ -2,7 +2,7 @@
 -- @keys turns bodies results open done dead fires
 -- @keys lane_urgent lane_chat lane_task lane_cron lane_info
 -- @args turns_kept turn_retention_ms
--- @include event
+-- @include fires
 local GROUP = 'turnkeeper'
 
 local function fire_of(turn) return turn.schedule_id .. ':' .. string.format('%.0f', turn.nominal_at) end
@@ -13,6 +13,7 @@ local function save(turn)
     redis.call('HSET', K.fires, fire_of(turn), cjson.encode({
       state = turn.state, turn_id = turn.id, at = turn.state_at, reason = turn.mechanism,
       session_id = turn.session_id, started_at = turn.started_at, origin = turn.fire_origin,
+      into = turn.into, behind = turn.behind,
     }))
   end
 end
@@ -36,7 +37,9 @@ end
 -- Moves and saves; false where the table does not allow it. An ended turn leaves its lane.
 local function move(turn, to, mechanism)
   if not ALLOWED[turn.state][to] then return false end
+  local was = turn.state
   turn.state, turn.state_at, turn.mechanism = to, NOW, mechanism
+  turn.has_run = turn.has_run or to == 'running' or nil
   if TERMINAL[to] then
     turn.ended_at = NOW
     redis.call('XACK', K['lane_' .. turn.lane], GROUP, turn.entry)
@@ -45,6 +48,7 @@ local function move(turn, to, mechanism)
     redis.call('ZADD', to == 'dead' and K.dead or K.done, NOW, turn.id)
   end
   save(turn)
+  if turn.schedule_id then follow(turn, was) end
   if TERMINAL[to] then forget_oldest() end
   return true
 end
