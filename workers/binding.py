@@ -39,6 +39,8 @@ def bind(claim: Claim, readings: Sequence[Reading] = (), budget_bytes: int = 0) 
         "memories_total": chosen.total,
         "memory_seq": {reading.store.scope: reading.seq for reading in readings},
         "memory_team": next((one.store.team for one in readings if one.store.scope == TEAM), ""),
+        "coalesced": [rfc3339(at) for at in claim.session.coalesced],
+        "coalesced_count": claim.session.coalesced_count,
     }
     if len(chosen.memories) < chosen.total and budget_bytes:
         bound["limits"] = [_cut(chosen, budget_bytes)]

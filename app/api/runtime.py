@@ -83,6 +83,8 @@ def _handed(workspace_id: str, found: Handover) -> dict[str, Any]:
         "context_id": turn.context_id,
         "schedule_id": turn.schedule_id,
         "nominal_at": rfc3339(turn.nominal_at),
+        "coalesced": bound.get("coalesced", []),
+        "coalesced_count": bound.get("coalesced_count", 0),
         "prompt_version": bound.get("prompt_version"),
         "ceiling_at": rfc3339(session.ceiling_at),
         "checkpoint_at": rfc3339(session.checkpoint_at),

@@ -1,9 +1,9 @@
 """Turns and sessions as the scripts write them: values, read from JSON, never written back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 
 class Record:
@@ -44,6 +44,11 @@ class Turn(Record):
     redeliver: str | None = None
     max_attempts: int | None = None
     replay_of: str | None = None
+    overlap_policy: str | None = None
+    coalesced: Sequence[int] = ()
+    coalesced_count: int = 0
+    into: Mapping[str, Any] | None = None
+    behind: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class Session(Record):
     unwanted: bool = False
     schedule_id: str | None = None
     nominal_at: int | None = None
+    coalesced: Sequence[int] = ()
+    coalesced_count: int = 0
     ceiling_at: int | None = None
     checkpoint_at: int | None = None
     cancel_at: int | None = None

@@ -48,7 +48,7 @@ CONTROLS = {
     "no bound": ("submit", "if depth >= tonumber(A.queue_depth_max) then", "if nil then"),
     "nothing expires": ("expire", "turn.state == 'queued' and expires(turn)", "nil"),
     "the begun expires": (
-        "claim",
+        "release",
         "return turn.expires_at and not turn.begun_at",
         "return turn.expires_at",
     ),

@@ -17,14 +17,8 @@ from app.core.errors import QueueFull, SessionNotFound, StaleFence, StartedElsew
 from app.core.records import Session
 from app.core.sessions import OUTCOMES, Claim, NoClaim
 from app.core.states import LANES, LIVE, TERMINAL
-from tests.simulation.oracle import (
-    clocks,
-    outlived,
-    predict,
-    reachable,
-    slots,
-    waiting,
-)
+from tests.simulation import fires
+from tests.simulation.oracle import clocks, outlived, predict, reachable, slots, waiting
 from tests.simulation.ticks import Ticks
 from tests.support import invariants
 from tests.support.invariants import Stored
@@ -54,7 +48,10 @@ STEPS: dict[str, int] = {
     "pause": 1,
     "resume": 6,
     "owner": 2,
-    "fire": 4,
+    "fire": 6,
+    "backfill": 2,
+    "policy": 2,
+    "overlap": 3,
     "fire_again": 2,
     "expire": 4,
     "switch_on": 1,
@@ -79,6 +76,10 @@ class Walk:
         self.done: dict[str, int] = dict.fromkeys(STEPS, 0)
         self.ticks = Ticks(kernel)
         self.answers: Counter[str] = Counter()
+        self.depth_max = DEPTH_MAX
+        self.started: set[str] = set()
+        self.last_ends: dict[str, int] = {}
+        self.overlapped: Counter[str] = Counter()
         self.stored = invariants.check(kernel)
         self.beat()
         self.stored = invariants.check(kernel)
@@ -103,11 +104,15 @@ class Walk:
         rows = self.kernel.data.xrange(self.kernel.keys["events"], f"({self.last_event}", "+")
         told = {fields.get("turn_id") for _, fields in rows}
         self.last_event = rows[-1][0] if rows else self.last_event
+        self.started |= {f["turn_id"] for _, f in rows if f["event"] == "SESSION_STARTED"}
         for key, turn in after.turns.items():
             old = before.turns.get(key, {"state": None})["state"]
             if old != turn["state"]:
                 assert key in told, f"{key} went from {old} to {turn['state']} without an event"
                 assert old is None or reachable(old, turn["state"]), (old, turn)
+                is_over = turn["state"] in TERMINAL or turn["state"] == "input_required"
+                if is_over and key in self.started and "schedule_id" in turn:
+                    self.last_ends[turn["schedule_id"]] = turn["state_at"]
             ended = (
                 self.terminal.setdefault(key, turn["state"]) if turn["state"] in TERMINAL else None
             )
@@ -187,13 +192,14 @@ class Walk:
 
     def claim(self) -> None:
         beat = self.kernel.data.hgetall(self.kernel.keys["capacity"])
-        expected = predict(self.stored, beat, self.kernel.now_ms())
+        expected = predict(self.stored, beat, self.kernel.now_ms(), self.last_ends)
         found = self.kernel.claim(f"ses_{self.count:06}")
         self.answers[found.reason if isinstance(found, NoClaim) else "claimed"] += 1
+        fires.check_claim(self, expected, found)
         if isinstance(found, NoClaim):
-            assert expected == found.reason
+            assert expected.answer == found.reason
             return
-        assert expected == found.turn.id, f"claimed {found.turn}"
+        assert expected.answer == found.turn.id, f"claimed {found.turn}"
         self.claims = [*self.claims, found][-5:]
         self.held = [*self.held, found.session][-10:]
         live = self.kernel.data.zcard(self.kernel.keys["live"])
@@ -337,6 +343,15 @@ class Walk:
         else:
             assert outcome == ("made" if depth < DEPTH_MAX else "skipped")
             self.remember(schedule.id, due)
+
+    def backfill(self) -> None:
+        fires.backfill(self)
+
+    def policy(self) -> None:
+        fires.change_policy(self)
+
+    def overlap(self) -> None:
+        fires.end_others(self)
 
     def fire_again(self) -> None:
         """A fire of before by another scheduler, or after the due time was put back, or by hand."""

@@ -109,6 +109,8 @@ class HandedTurn(BaseModel):
     context_id: str | None
     schedule_id: str | None
     nominal_at: str | None
+    coalesced: list[str]
+    coalesced_count: int
     prompt_version: int | None
     ceiling_at: str | None
     checkpoint_at: str | None
