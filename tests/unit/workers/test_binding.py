@@ -1,5 +1,6 @@
 """What a session is given."""
 
+from dataclasses import replace
 from typing import Any
 
 from app.core.records import Session, Turn
@@ -49,3 +50,12 @@ def test_the_digest_changes_with_anything_the_session_sees() -> None:
         bind(claim({"prompt": "a", "prompt_version": 2}, {"summary": "x"}))["digest"],
     }
     assert len(seen) == 4
+
+
+def test_a_run_that_took_older_fires_is_given_their_nominal_times() -> None:
+    given = claim({"prompt": "a", "prompt_version": 1})
+    took = replace(given.session, coalesced=[1_700_000_000_000], coalesced_count=1)
+    bound = bind(replace(given, session=took))
+    assert bound["coalesced"] == ["2023-11-14T22:13:20.000Z"]
+    assert bound["coalesced_count"] == 1
+    assert bound["digest"] != bind(given)["digest"]
