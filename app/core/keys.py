@@ -67,7 +67,7 @@ NAMES = {
     "expiring": "expiring",  # zset: waiting turn id -> ms when its time to live passes
     # zset, all scores 0: "schedule id|own policy|lane|seq|turn id" of the fires never claimed yet
     "fires_waiting": "fires_waiting",
-    # zset, all scores 0: "schedule id|lane|seq|turn id" of the fires set aside for another
+    # zset, as fires_waiting: those of them set aside until an earlier fire of their schedule ends
     "parked": "parked",
     # hash: turn id -> schedule id of each fire that is live, or lost and waiting
     "fires_unfinished": "fires_unfinished",

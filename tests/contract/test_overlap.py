@@ -335,6 +335,26 @@ def test_a_fire_that_was_never_begun_is_no_run_that_skips_others(
     assert served(kernel) == [next_one]
 
 
+def test_a_session_is_ended_only_while_a_fire_of_its_schedule_waits(kernel: Kernel) -> None:
+    schedule = kernel.scheduled(overlap_policy="terminate_other")
+    fired(kernel, schedule, 1, 9)
+    session = running(kernel)
+    (gone,) = fired(kernel, schedule, 1, 0)
+    kernel.cancel(gone)
+    assert not kernel.reap(session, "overlap")
+    fired(kernel, schedule, 1, 1)
+    assert kernel.reap(session, "overlap")
+    assert kernel.turn(session.turn_id).state == "force_idled"
+
+
+def test_control_without_the_look_at_the_waiting_fire_it_is_ended_for_nothing(
+    kernel: Kernel,
+) -> None:
+    fired(kernel, kernel.scheduled(overlap_policy="terminate_other"), 1, 9)
+    hasty = kernel.altered("reap", "overlap = rivals > 0 and limit", "overlap = limit")
+    assert hasty.reap(running(kernel), "overlap")
+
+
 def test_two_claims_at_once_run_one_fire_of_a_schedule(kernel: Kernel) -> None:
     slots(kernel, 4)
     kernel.beat(seq=2, instance="i", max_concurrent=4)

@@ -148,6 +148,29 @@ def preempted(shift: Shift, site: Web) -> Told:
     return whole(shift.told("SESSION_CHECKPOINT_REQUESTED")[-1])
 
 
+OVERLAPS = {
+    "buffer_one": "TURN_COALESCED",
+    "skip": "CRON_SKIPPED",
+    "cancel_other": "SESSION_CHECKPOINT_REQUESTED",
+    "terminate_other": "SESSION_ENDED",
+}
+
+
+def overlaps(policy: str, name: str) -> Callable[[Shift, Web], Told]:
+    def hit(shift: Shift, site: Web) -> Told:
+        if not policy.endswith("other"):
+            shift.begin()
+        fields = {**EVERY_30_MIN, "cron_expr": "* * * * *", "overlap_policy": policy}
+        schedules.create(shift.platform, WS, fields)
+        shift.run(140)
+        for _ in range(2):
+            shift.agent.finish(next(iter(shift.agent.running)))
+            shift.run(1)
+        return whole(next(e for e in shift.told(name) if e.mechanism == "overlap"))
+
+    return hit
+
+
 # The heartbeat.
 
 
@@ -320,6 +343,10 @@ ROWS = {
     "lost": Row("lost", "TURNKEEPER_HEARTBEAT_INTERVAL_S", lost),
     "attempts": Row("lost", "TURNKEEPER_MAX_ATTEMPTS", attempts_used_up),
     "preempt": Row("preempt", "schedule.preempt_after_s", preempted),
+    **{
+        f"overlap: {policy}": Row("overlap", "schedule.overlap_policy", overlaps(policy, event))
+        for policy, event in OVERLAPS.items()
+    },
     "late": Row("heartbeat_late", "TURNKEEPER_HEARTBEAT_LATE_S", silent("WORKSPACE_DEGRADED", 91)),
     "offline": Row("heartbeat_ttl", "TURNKEEPER_HEARTBEAT_TTL_S", silent("WORKSPACE_OFFLINE", 181)),
     "queue": Row("queue_depth", "TURNKEEPER_QUEUE_DEPTH_MAX", full),

@@ -12,6 +12,26 @@ from tests.support import invariants
 if TYPE_CHECKING:
     from tests.simulation.walk import Walk
 
+# Steps of a walk in which mostly fires of two schedules meet.
+STEPS = {
+    "fire": 10,
+    "backfill": 14,
+    "policy": 6,
+    "overlap": 3,
+    "submit": 1,
+    "beat": 8,
+    "claim": 30,
+    "bind": 2,
+    "take": 2,
+    "start": 14,
+    "finish": 14,
+    "release": 6,
+    "cancel": 2,
+    "reap": 4,
+    "resume": 1,
+    "owner": 3,
+    "jump": 12,
+}
 POLICIES = (
     "skip",
     "buffer_one",

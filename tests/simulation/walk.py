@@ -6,7 +6,7 @@ change, and reads after each step what must hold between any two (``tests.suppor
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -62,9 +62,16 @@ STEPS: dict[str, int] = {
 class Walk:
     """One walk; ``step`` does one thing and checks everything."""
 
-    def __init__(self, kernel: Kernel, traveller: time_machine.Traveller, seed: int) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        traveller: time_machine.Traveller,
+        seed: int,
+        steps: Mapping[str, int] = STEPS,
+    ) -> None:
         self.kernel, self.traveller = kernel, traveller
         self.random = random.Random(seed)
+        self.steps = steps
         self.hasty = kernel.tuned(lane_max_wait_s=5)
         self.held: list[Session] = []
         self.claims: list[Claim] = []
@@ -85,7 +92,7 @@ class Walk:
         self.stored = invariants.check(kernel)
 
     def step(self) -> None:
-        (name,) = self.random.choices(list(STEPS), list(STEPS.values()))
+        (name,) = self.random.choices(list(self.steps), list(self.steps.values()))
         act: Callable[[], object] = getattr(self, name)
         before = self.stored
         try:

@@ -239,9 +239,9 @@ def fires(stored: Stored) -> None:
         was_claimed = turn["attempt"] > 0
         if turn["state"] == "queued" and not was_claimed:
             own = turn.get("overlap_policy", "")
-            place = f"{turn['lane']}|{turn['seq']:012}|{key}"
-            waiting.add(f"{turn['schedule_id']}|{own}|{place}")
-            if f"{turn['schedule_id']}|{place}" not in stored.sets["parked"]:
+            place = f"{turn['schedule_id']}|{own}|{turn['lane']}|{turn['seq']:012}|{key}"
+            waiting.add(place)
+            if place not in stored.sets["parked"]:
                 active.add(turn["schedule_id"])
         elif turn["state"] in states.LIVE or turn["state"] == "queued":
             unfinished[key] = turn["schedule_id"]
@@ -250,11 +250,12 @@ def fires(stored: Stored) -> None:
     parked = stored.sets["parked"]
     assert int(stored.hashes["lanes"].get("parked", 0)) == len(parked), parked
     for place in parked:
-        schedule_id, lane, seq, key = place.split("|")
+        schedule_id, own, lane, seq, key = place.split("|")
         turn = stored.turns[key]
         assert (schedule_id, lane, int(seq)) == (turn["schedule_id"], turn["lane"], turn["seq"])
         assert turn["state"] == "queued", turn
         assert turn["attempt"] == 0, turn
+        assert turn.get("overlap_policy", "") == own, turn
         wakers = active | set(unfinished.values())
         assert schedule_id in wakers, f"{key} is parked, and nobody will wake it"
 

@@ -1,5 +1,6 @@
 """What a session is given."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -134,3 +135,12 @@ def test_the_chosen_are_the_newest_that_fit_in_the_order_of_each_store(
 
 def mine_of(chosen: Any, part: Reading) -> list[Memory]:
     return [memory for memory in chosen if memory.scope == part.store.scope]
+
+
+def test_a_run_that_took_older_fires_is_given_their_nominal_times() -> None:
+    given = claim({"prompt": "a", "prompt_version": 1})
+    took = replace(given.session, coalesced=[1_700_000_000_000], coalesced_count=1)
+    bound = bind(replace(given, session=took), [], 0)
+    assert bound["coalesced"] == ["2023-11-14T22:13:20.000Z"]
+    assert bound["coalesced_count"] == 1
+    assert bound["digest"] != bind(given, [], 0)["digest"]

@@ -8,11 +8,6 @@ end
 
 local function place_of(turn) return group_of(turn) .. string.format('|%012.0f|', turn.seq) .. turn.id end
 
--- Parked ones come back in order, whichever policy each carries.
-local function parked_place(turn)
-  return turn.schedule_id .. '|' .. turn.lane .. string.format('|%012.0f|', turn.seq) .. turn.id
-end
-
 local function range(group) return '[' .. group .. '|', '(' .. group .. '}' end
 
 local function at_place(place)
@@ -22,19 +17,22 @@ end
 
 -- Takes a claimed entry's fire off the lanes until the one in its way has ended.
 local function park(turn)
-  redis.call('HINCRBY', K.lanes, 'parked', redis.call('ZADD', K.parked, 0, parked_place(turn)))
+  redis.call('HINCRBY', K.lanes, 'parked', redis.call('ZADD', K.parked, 0, place_of(turn)))
 end
 
--- The oldest parked fire of a schedule may be claimed again, in its old place. One at a time: each
--- fire that ends, or is let run beside others, wakes the next.
+-- The oldest parked fire of each group of a schedule may be claimed again, in its old place; which of
+-- them is first, the claim says. Each fire that ends, or is let run beside others, wakes the next.
 local function unpark(schedule_id)
   local low, high = range(schedule_id)
-  local first = redis.call('ZRANGEBYLEX', K.parked, low, high, 'LIMIT', 0, 1)[1]
-  if not first then return end
-  local id, lane, seq = at_place(first)
-  redis.call('ZREM', K.parked, first)
-  redis.call('HINCRBY', K.lanes, 'parked', -1)
-  redis.call('ZADD', K.returned, RANK[lane] * 1e12 + seq, id)
+  while true do
+    local first = redis.call('ZRANGEBYLEX', K.parked, low, high, 'LIMIT', 0, 1)[1]
+    if not first then return end
+    local id, lane, seq = at_place(first)
+    redis.call('ZREM', K.parked, first)
+    redis.call('HINCRBY', K.lanes, 'parked', -1)
+    redis.call('ZADD', K.returned, RANK[lane] * 1e12 + seq, id)
+    low = '(' .. string.match(first, '^[^|]*|[^|]*|[^|]*') .. '}'
+  end
 end
 
 -- Keeps the indexes in step with a fire's move. Unfinished: live, or lost and waiting again.

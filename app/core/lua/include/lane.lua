@@ -53,7 +53,7 @@ end
 -- Takes a queued turn out of whatever it waits in; whether that was its lane's stream.
 local function unqueue(turn)
   if redis.call('ZREM', K.returned, turn.id) + redis.call('ZREM', K.delayed, turn.id) > 0 then return false end
-  local is_parked = turn.schedule_id and redis.call('ZREM', K.parked, parked_place(turn)) == 1
+  local is_parked = turn.schedule_id and redis.call('ZREM', K.parked, place_of(turn)) == 1
   redis.call('HINCRBY', K.lanes, is_parked and 'parked' or turn.lane, -1)
   return not is_parked
 end
