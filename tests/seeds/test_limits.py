@@ -386,7 +386,8 @@ KEPT = "retention of what has ended: a later request for it is told so (404)"
 NO_LIMITS = {
     PLACE: "redis_url control_url redis_tls_verify redis_ca_cert port host log_level log_format "
     "admin_token",
-    PACE: "reap_interval_s sweep_interval_s dispatch_slice_s claims_per_visit stream_ping_s "
+    PACE: "reap_interval_s sweep_interval_s invariants_interval_s dispatch_slice_s "
+    "claims_per_visit stream_ping_s "
     "redeliver_after_s retry_backoff_s retry_backoff_max_s lane_max_wait_s poll_wait_max_s "
     "message_wait_s redis_pool_size",
     KEPT: "turns_kept turn_retention_s fires_kept idempotency_ttl_s",
