@@ -18,6 +18,7 @@ def bind(claim: Claim) -> Mapping[str, Any]:
     bound: dict[str, Any] = {
         "prompt": asked + _delimited(claim.note),
         "prompt_version": claim.schedule["prompt_version"] if claim.schedule else None,
+        "session_mode": claim.schedule.get("session_mode", "fresh") if claim.schedule else None,
         "message": claim.body.get("message"),
         "checkpoint": claim.note,
         "memories": [],

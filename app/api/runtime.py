@@ -84,6 +84,7 @@ def _handed(workspace_id: str, found: Handover) -> dict[str, Any]:
         "schedule_id": turn.schedule_id,
         "nominal_at": rfc3339(turn.nominal_at),
         "prompt_version": bound.get("prompt_version"),
+        "session_mode": bound.get("session_mode"),
         "ceiling_at": rfc3339(session.ceiling_at),
         "checkpoint_at": rfc3339(session.checkpoint_at),
         "cancel_at": rfc3339(session.cancel_at),

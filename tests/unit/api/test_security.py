@@ -31,7 +31,7 @@ SCOPE_OF = {
     **dict.fromkeys((f"GET {W}/schedules/health", f"GET {W}/schedules/<schedule_id>"), "read"),
     **{
         f"GET {W}/schedules/<schedule_id>/{noun}": "read"
-        for noun in ("history", "fires", "preview")
+        for noun in ("history", "fires", "preview", "backfill")
     },
     **dict.fromkeys(("GET /workspaces", "GET /events/stream", "GET /metrics"), "read"),
     **dict.fromkeys(("GET /admin/schedules/health", "POST /admin/login-links"), "read"),
@@ -50,7 +50,8 @@ SCOPE_OF = {
     **{f"POST {W}/sessions/<session_id>/{verb}": "operate" for verb in ("checkpoint", "end")},
     **{f"{verb} {W}/schedules/<schedule_id>": "operate" for verb in ("PATCH", "DELETE")},
     **{
-        f"POST {W}/schedules/<schedule_id>/{verb}": "operate" for verb in ("run", "pause", "resume")
+        f"POST {W}/schedules/<schedule_id>/{verb}": "operate"
+        for verb in ("run", "pause", "resume", "backfill")
     },
     **dict.fromkeys(("GET /admin/tokens", "POST /admin/tokens", "GET /admin/liveness"), "admin"),
     "DELETE /admin/tokens/<token_id>": "admin",
