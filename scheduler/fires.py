@@ -161,7 +161,7 @@ class _Round:
     def _look(self, workspace_id: str, schedule: Schedule, nominal_ms: int, runnable: bool) -> None:
         """Have the reaper look when the first of the fires expires, or preempts."""
         within_s = [schedules.expires_within_s(self.platform, schedule)]
-        if not runnable and (preempts_s := preempts_within_s(schedule, nominal_ms)):
+        if preempts_s := preempts_within_s(self.platform, schedule, nominal_ms, had_room=runnable):
             within_s.append(preempts_s)
         if workspace_id in self.looks:
             within_s.append(self.looks[workspace_id])

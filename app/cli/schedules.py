@@ -11,14 +11,27 @@ from app.cli.client import workspace_path
 from app.cli.connection import Cli, connected, show_done, show_rows
 from app.cli.faults import REFUSED, Fault
 from app.cli.parameters import FIELD, body_of, required_change
+from app.cli.plain_text import plain
+from app.cli.schedule_files import (
+    explain,
+    export_crontab,
+    forecast,
+    import_crontab,
+    percent,
+    tell_need,
+)
 
 FOLLOW_S = 0.5
-COLUMNS = "id name cron_expr timezone enabled next_run_at run_count last_status paused_reason"
+COLUMNS = "id name cron_expr timezone enabled next_run_at run_count last_status needs paused_reason"
 
 
 @click.group()
 def schedules() -> None:
     """List and change schedules."""
+
+
+for command in (import_crontab, export_crontab, explain, forecast):
+    schedules.add_command(command)
 
 
 def definition(function: Callable[..., None]) -> Callable[..., None]:
@@ -70,7 +83,13 @@ def schedule_path(cli: Cli, workspace: str, given: str, *rest: str) -> str:
 def list_all(cli: Cli, workspace: str) -> None:
     """List the schedules of a workspace."""
     rows = cli.api.call("GET", workspace_path(workspace, "schedules"))["schedules"]
+    if cli.output == "table":
+        for row in rows:
+            row["needs"] = percent((row.get("forecast") or {}).get("share_percent"))
     show_rows(cli, rows, COLUMNS, f"no schedules yet: turnkeeper schedules add {workspace} …")
+    needs = [row["forecast"] for row in rows if row.get("forecast")]
+    if cli.output == "table" and needs:
+        click.echo(plain(needs[0]["sentence"]))
 
 
 @schedules.command()
@@ -86,6 +105,7 @@ def add(cli: Cli, workspace: str, **named: Any) -> None:
     row = cli.api.call("POST", workspace_path(workspace, "schedules"), body)
     made = row.get("id", body["name"])
     show_done(cli, row, f"added {made}; see: turnkeeper schedules preview {workspace} {made}")
+    tell_need(row.get("forecast"))
 
 
 @schedules.command("set")
@@ -99,6 +119,7 @@ def change(cli: Cli, workspace: str, schedule: str, **named: Any) -> None:
     body = required_change(definition_body(**named))
     row = cli.api.call("PATCH", schedule_path(cli, workspace, schedule), body)
     show_done(cli, row, f"changed {schedule}: {', '.join(body)}")
+    tell_need(row.get("forecast"))
 
 
 @schedules.command()

@@ -65,16 +65,20 @@ class Schedule:
         return cron.jitter_ms(self.id, self.window_s) if self.window_s else 0
 
 
-def create(platform: Platform, workspace_id: str, fields: Mapping[str, Any]) -> Schedule:
-    """Add a schedule; its first fire is the next nominal time from now.
+def create(
+    platform: Platform, workspace_id: str, fields: Mapping[str, Any], schedule_id: str = ""
+) -> Schedule:
+    """Add a schedule; its first fire is the next nominal time from now. Without an id it gets one.
 
     Raises:
         InvalidInput: the expression or the zone is not one.
         WorkspaceNotFound, WorkspaceRemoved.
+        ScheduleChanged: a schedule with the given id exists.
     """
     now = platform.now_ms()
+    schedule_id = schedule_id or ids.new("sch")
     schedule = Schedule(
-        id=ids.new("sch"), workspace_id=workspace_id, created_at=now, updated_at=now, **fields
+        id=schedule_id, workspace_id=workspace_id, created_at=now, updated_at=now, **fields
     )
     return _put(platform, schedule, now, policy_changed=False)
 
@@ -115,6 +119,8 @@ def _put(
     next_ms = (next_ms or first) if schedule.enabled else None
     stored = replace(schedule, version=schedule.version + 1)
     record = {name: value for name, value in asdict(stored).items() if value is not None}
+    if policy_changed:  # first: a death after the change must not hide it from the reaper
+        doorbell.watch(platform, schedule.workspace_id, 1)
     platform.run(
         "schedule_put",
         schedule.workspace_id,
@@ -163,6 +169,14 @@ def get(platform: Platform, workspace_id: str, schedule_id: str) -> Schedule:
     if text is None:
         raise ScheduleNotFound(schedule_id=schedule_id)
     return Schedule.parse(text)
+
+
+def get_many(platform: Platform, workspace_id: str, schedule_ids: Sequence[str]) -> list[Schedule]:
+    """Those of these schedules that there are."""
+    if not schedule_ids:
+        return []
+    texts = platform.clients.data.hmget(keys.of(workspace_id)["schedules"], schedule_ids)
+    return [Schedule.parse(text) for text in texts if text]
 
 
 def listing(platform: Platform, workspace_id: str) -> list[Schedule]:
@@ -227,10 +241,17 @@ def preempt_after(schedule: Schedule, nominal_ms: int) -> tuple[int, str]:
     return round(cron.cadence_s(parsed, nominal_ms) * 1000), "schedule.cron_expr"
 
 
-def preempts_within_s(schedule: Schedule, nominal_ms: int) -> float:
-    """When the reaper must look at a fire that found no room; 0: never."""
+def preempts_within_s(
+    platform: Platform, schedule: Schedule, nominal_ms: int, *, had_room: bool
+) -> float:
+    """Within how long the reaper must look whether a fire just made preempts; 0: tell nobody.
+
+    A fire that had room may lose the slot to another. The visit that its ring brings has a look
+    come within ``handover_s``, which plans the rest; only what is due before that is told here.
+    """
     after_ms, _ = preempt_after(schedule, nominal_ms)
-    return after_ms / 1000 if schedule.preempt != "off" else 0
+    is_planned = had_room and after_ms > platform.settings.handover_s * 1000
+    return 0 if schedule.preempt == "off" or is_planned else after_ms / 1000
 
 
 def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
@@ -242,10 +263,11 @@ def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     schedule, now = get(platform, workspace_id, schedule_id), platform.now_ms()
     args = fire_args(platform, schedule, [now, now], "manual", now)
     _, _, runnable, _, outcome = platform.run("fire", workspace_id, **args)
-    looks = [expires_within_s(platform, schedule)]
-    if outcome == "made" and runnable:
+    had_room = outcome == "made" and bool(runnable)
+    if had_room:
         doorbell.ring(platform, workspace_id)
-    elif within_s := preempts_within_s(schedule, now):
+    looks = [expires_within_s(platform, schedule)]
+    if within_s := preempts_within_s(platform, schedule, now, had_room=had_room):
         looks.append(within_s)
     doorbell.watch(platform, workspace_id, min(looks))
     (made,) = ledger.at(platform, workspace_id, schedule_id, [now])

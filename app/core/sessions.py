@@ -15,6 +15,7 @@ from app.core.records import Session, Turn
 
 OUTCOMES = ("completed", "failed", "yielded", "input_required", "canceled")
 LIMITS_TOLD = 20
+BOUND_FACTS = ("digest", "memory_seq", "memory_team")
 OWN_EVENT = ("cancel", "terminate")
 
 
@@ -78,7 +79,10 @@ def bind(
         fence=session.fence,
         bound=json.dumps(bound, ensure_ascii=False, separators=(",", ":")),
         inbox=inbox,
-        facts=json.dumps({"digest": bound.get("digest", "")}),
+        facts=json.dumps(
+            {"digest": ""} | {name: bound[name] for name in BOUND_FACTS if name in bound}
+        ),
+        limits=json.dumps([(hit["mechanism"], json.dumps(hit)) for hit in bound.get("limits", ())]),
     )
 
 

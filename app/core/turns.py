@@ -153,7 +153,7 @@ def listing(platform: Platform, workspace_id: str, state: str | None, limit: int
 
 
 def cancel(platform: Platform, workspace_id: str, turn_id: str, reason: str) -> str:
-    """Cancel a turn: at once while it waits, through its own session while it runs; idempotent.
+    """Cancel a turn: at once until an agent has fetched it, then through its session; idempotent.
 
     Returns:
         ``canceled``, ``canceling``, or the state in which the turn had already ended.
@@ -161,6 +161,8 @@ def cancel(platform: Platform, workspace_id: str, turn_id: str, reason: str) -> 
     for _ in range(CANCEL_TRIES):
         reply = platform.run("cancel", workspace_id, turn_id=turn_id, reason=reason)
         if reply[0] in ("canceled", "replayed"):
+            if reply[1]:  # its session had the slot
+                doorbell.ring(platform, workspace_id)
             return "canceled"
         if reply[0] == "ended":
             return str(reply[1])

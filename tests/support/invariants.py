@@ -13,9 +13,11 @@ from app.core import states
 from tests.support.kernel import Kernel
 
 HASHES = ("workspace", "turns", "sessions", "lanes", "fires", "bodies", "bound")
-HASHES += ("schedules", "tallies", "backfills")
+HASHES += ("policy", "memories", "memory_texts", "memory_names")
 SETS = ("open", "done", "dead", "live", "ended", "returned", "delayed", "inbox", "fire_index")
+SETS += ("memory_order", "memory_gone")
 SETS += ("expiring", "due")
+HASHES += ("schedules", "tallies", "backfills")
 GROUP = "turnkeeper"
 FLOAT = re.compile(r"[:\[ ]-?\d+(\.\d+|(\.\d+)?[eE][+-]?\d+)[,}\]]")
 
@@ -67,7 +69,8 @@ def check(kernel: Kernel) -> Stored:
     ledger(stored)
     counted(stored)
     lives(stored)
-    for name in ("turns", "sessions", "fires"):
+    remembered(stored)
+    for name in ("turns", "sessions", "fires", "memories"):
         for key, text in stored.hashes[name].items():
             assert not FLOAT.search(text), f"{key} carries a float: {text}"
     return stored
@@ -139,7 +142,6 @@ def slots(stored: Stored) -> None:
             assert turn["attempt"] == session["attempt"]
             has_ceiling = "ceiling_at" in session
             assert has_ceiling == (session["ceiling_ms"] > 0)
-            assert ("started_at" in session) or session["lease_until"] > session["claimed_at"]
     assert set(stored.sets["ended"]) | set(live) == set(stored.sessions)
     assert set(stored.hashes["bound"]) <= set(stored.sessions)
     for key in stored.sets["inbox"]:
@@ -174,6 +176,29 @@ def ledger(stored: Stored) -> None:
             assert "limit_ms" in row or "limit_count" in row, row
             assert "measured_ms" in row or "measured_count" in row, row
     assert set(stored.sets["fire_index"]) == set(stored.hashes["fires"])
+
+
+def remembered(stored: Stored) -> None:
+    """Each memory is there or gone, and its text with it, under a number of its own."""
+    records = {key: json.loads(text) for key, text in stored.hashes["memories"].items()}
+    live = {key for key, record in records.items() if not record.get("gone")}
+    assert set(stored.sets["memory_order"]) == live == set(stored.hashes["memory_texts"])
+    assert set(stored.sets["memory_gone"]) == set(records) - live
+    places = stored.sets["memory_order"] | stored.sets["memory_gone"]
+    assert {key: record["seq"] for key, record in records.items()} == places
+    assert len(set(places.values())) == len(places), "two memories with one number"
+    assert max(places.values(), default=0) <= int(stored.hashes["policy"].get("seq", 0))
+    bytes_kept = sum(len(text.encode()) for text in stored.hashes["memory_texts"].values())
+    assert bytes_kept == int(stored.hashes["policy"].get("bytes", 0))
+    named = {
+        f"{record['namespace']}\n{record['key']}": key
+        for key, record in records.items()
+        if "key" in record
+    }
+    assert named == stored.hashes["memory_names"]
+    for key, record in records.items():
+        assert record["created_seq"] <= record["seq"], key
+        assert record["version"] >= 1
 
 
 def counted(stored: Stored) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 
 from app.api.models.base import Redeliver, Span, Strict
+from app.api.models.imports import ScheduleForecast
 
 # Whose session wraps up for a late fire: another cron session's, any session's, nobody's.
 Preempt = Literal["cron", "any", "off"]
@@ -113,6 +114,7 @@ class Schedule(BaseModel):
     redeliver: Redeliver | None
     on_policy_change: OnPolicyChange
     notes: str
+    forecast: ScheduleForecast | None = Field(description="Null while it is paused.")
 
 
 class Schedules(BaseModel):

@@ -108,6 +108,9 @@ class Session(BaseModel):
     ceiling_at: str | None
     ceiling_s: float
     prompt_version: int | None
+    memory_seq: dict[str, int] | None
+    memory_team: str | None
+    digest: str | None
     mechanism: str | None
     turn_state: str | None
     ceiling_setting: str

@@ -3,7 +3,7 @@
 -- @args schedule_id version record next_ms policy_changed
 -- @returns {"ok"}
 -- @returns refused: workspace_not_found, workspace_removed, schedule_changed
--- @include event
+-- @include event stale
 local status = redis.call('HGET', K.workspace, 'status')
 if not status then return refuse('workspace_not_found') end
 if status == 'removed' then return refuse('workspace_removed') end
@@ -19,6 +19,7 @@ else
   redis.call('ZADD', K.due, A.next_ms, A.schedule_id)
 end
 if A.policy_changed == '1' then
+  mark_stale(A.schedule_id)
   emit('POLICY_CHANGED', nil, nil, {
     schedule_id = A.schedule_id, prompt_version = cjson.decode(A.record).prompt_version,
   })

@@ -31,7 +31,9 @@ ROUTES = {
     *("GET /workspaces/<>/activity", "POST /workspaces/<>/activity", "POST /workspaces/<>/notify"),
     *("GET /workspaces/<>/events/stream", "GET /workspaces/<>/why", "GET /admin/tokens"),
     *("POST /admin/tokens", "DELETE /admin/tokens/<>", "GET /admin/liveness", "GET /healthz"),
-    *("GET /readyz", "GET /metrics", "GET /openapi.json"),
+    *("GET /readyz", "GET /metrics", "GET /openapi.json", "GET /admin/invariants"),
+    *(f"{verb} /workspaces/<>/memories" for verb in ("GET", "POST", "DELETE")),
+    "DELETE /workspaces/<>/memories/<>",
 }
 SCHEDULE_ROW = {
     *("id", "workspace_id", "name", "cron_expr", "timezone", "prompt", "enabled", "last_run_at"),
@@ -348,6 +350,22 @@ def test_probes_metrics_and_liveness(site: Web) -> None:
     assert asked(site, "GET", "/admin/liveness")["ready"] >= 0
 
 
+def test_the_operator_sees_what_cannot_be_and_may_look_now(site: Web) -> None:
+    site.workspace()
+    turn_id = site.send("w1")
+    well = asked(site, "POST", "/admin/invariants/w1/run")
+    assert (well["violation_count"], well["checked"], well["total"]) == (0, 1, 1)
+    site.platform.clients.data.hdel(keys.of("w1")["bodies"], turn_id)
+    assert asked(site, "GET", "/admin/invariants")["violations"] == 0, "nobody has looked"
+    (row,) = asked(site, "POST", "/admin/invariants/w1/run")["violations"]
+    assert (row["code"], row["subject"]) == ("turn_body_missing", turn_id)
+    told = asked(site, "GET", "/admin/invariants?limit=1")
+    assert (told["violations"], told["round_ended_at"]) == (1, None)
+    assert told["workspaces"][0]["violations"] == [row]
+    assert "turnkeeper_invariant_violations 1.0" in site.ask("GET", "/metrics").text
+    assert site.ask("POST", "/admin/invariants/nobody/run").status_code == 404
+
+
 def test_why_says_what_everything_waits_for(site: Web) -> None:
     site.workspace()
     site.send("w1")
@@ -367,7 +385,9 @@ def test_the_openapi_document_names_scope_and_problems_of_each_operation(fake: W
         told = document["paths"][path.replace("<", "{").replace(">", "}")][method.lower()]
         assert told["operationId"] == view.__name__ and told["tags"] and told["summary"]
         public = view.scope == "public"
-        assert told["security"] == ([] if public else [{"bearer": [view.scope]}])
+        assert told["security"] == (
+            [] if public else [{"bearer": [one]} for one in view.scope.split(" or ")]
+        )
         expected = set() if public else {"401", "403", "503"}
         expected |= {"404"} if "<" in path else set()
         expected |= {"400", "413", "422"} if "requestBody" in told else set()
