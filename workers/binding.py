@@ -33,6 +33,7 @@ def bind(claim: Claim, readings: Sequence[Reading] = (), budget_bytes: int = 0) 
     bound: dict[str, Any] = {
         "prompt": asked + _remembered(chosen) + _delimited(claim.note),
         "prompt_version": claim.schedule["prompt_version"] if claim.schedule else None,
+        "session_mode": claim.schedule.get("session_mode", "fresh") if claim.schedule else None,
         "message": claim.body.get("message"),
         "checkpoint": claim.note,
         "memories": [_reference(memory) for memory in chosen.memories],

@@ -86,6 +86,7 @@ def _handed(workspace_id: str, found: Handover) -> dict[str, Any]:
         "coalesced": bound.get("coalesced", []),
         "coalesced_count": bound.get("coalesced_count", 0),
         "prompt_version": bound.get("prompt_version"),
+        "session_mode": bound.get("session_mode"),
         "ceiling_at": rfc3339(session.ceiling_at),
         "checkpoint_at": rfc3339(session.checkpoint_at),
         "cancel_at": rfc3339(session.cancel_at),

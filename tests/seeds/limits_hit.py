@@ -1,10 +1,11 @@
-"""What a limit says when it acts, and the limits of memories being hit."""
+"""What a limit says when it acts, and the limits of schedules and memories being hit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from app.core import schedules
 from app.core.events import Event
-from tests.seeds.clocks import WS, Shift
+from tests.seeds.clocks import EVERY_30_MIN, WS, Shift
 from tests.unit.api.web import Web
 
 Told = Mapping[str, Any]
@@ -43,3 +44,45 @@ def big_memory(shift: Shift, site: Web) -> Told:
 def memories_bound(shift: Shift, site: Web) -> Told:
     remember(site, 3)
     return whole(shift.one("LIMIT_HIT", shift.begin()))
+
+
+def fire_expires(**own: Any) -> Callable[[Shift, Web], Told]:
+    def hit(shift: Shift, site: Web) -> Told:
+        shift.begin()
+        fields = {**EVERY_30_MIN, "cron_expr": "0 0 1 1 *", **own}
+        schedules.run_now(shift.platform, WS, schedules.create(shift.platform, WS, fields).id)
+        shift.run(61)
+        shift.agent.finish(shift.live()[0])
+        shift.run(1)
+        return whole(shift.one("TURN_EXPIRED"))
+
+    return hit
+
+
+def missed(**own: Any) -> Callable[[Shift, Web], Told]:
+    def hit(shift: Shift, site: Web) -> Told:
+        schedules.create(shift.platform, WS, {**EVERY_30_MIN, "cron_expr": "0 13 1 3 *", **own})
+        shift.platform.clock.wait(shift.platform.stopping, 2 * 86_400)  # nothing runs at all
+        shift.run(1)
+        return whole(shift.one("CRON_MISSED"))
+
+    return hit
+
+
+def bad_end(event: str, **own: Any) -> Callable[[Shift, Web], Told]:
+    """What is told when a fire has failed."""
+
+    def hit(shift: Shift, site: Web) -> Told:
+        made = schedules.create(shift.platform, WS, {**EVERY_30_MIN, **own})
+        schedules.run_now(shift.platform, WS, made.id)
+        shift.run(1)
+        shift.agent.finish(shift.live()[0], "failed")
+        return whole(shift.one(event))
+
+    return hit
+
+
+def backfill_too_long(shift: Shift, site: Web) -> Told:
+    path = f"/workspaces/{WS}/schedules/{site.schedule(WS)}/backfill"
+    body = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T02:00:00Z"}
+    return problem(site.ask("POST", path, body), 422)

@@ -16,8 +16,12 @@ from tests.integration.api.streaming import Reader, chunks, parse, stream_of
 from tests.seeds.clocks import EVERY_30_MIN, OPENS, WS, Shift, beside
 from tests.seeds.limits_hit import (
     Told,
+    backfill_too_long,
+    bad_end,
     big_memory,
+    fire_expires,
     memories_bound,
+    missed,
     problem,
     too_many_memories,
     too_many_memories_says_so,
@@ -33,6 +37,7 @@ SMALL: dict[str, Any] = {
     "body_max_bytes": 4096,
     "prompt_max_bytes": 1024,
     "import_max_count": 3,
+    "backfill_max_count": 3,
     "output_max_bytes": 1024,
     "memory_max_bytes": 500,
     "memories_max_count": 3,
@@ -221,29 +226,6 @@ def expires(shift: Shift, site: Web) -> Told:
     return whole(shift.one("TURN_EXPIRED"))
 
 
-def fire_expires(**own: Any) -> Callable[[Shift, Web], Told]:
-    def hit(shift: Shift, site: Web) -> Told:
-        shift.begin()
-        fields = {**EVERY_30_MIN, "cron_expr": "0 0 1 1 *", **own}
-        schedules.run_now(shift.platform, WS, schedules.create(shift.platform, WS, fields).id)
-        shift.run(61)
-        shift.agent.finish(shift.live()[0])
-        shift.run(1)
-        return whole(shift.one("TURN_EXPIRED"))
-
-    return hit
-
-
-def missed(**own: Any) -> Callable[[Shift, Web], Told]:
-    def hit(shift: Shift, site: Web) -> Told:
-        schedules.create(shift.platform, WS, {**EVERY_30_MIN, "cron_expr": "0 13 1 3 *", **own})
-        shift.platform.clock.wait(shift.platform.stopping, 2 * 86_400)  # nothing runs at all
-        shift.run(1)
-        return whole(shift.one("CRON_MISSED"))
-
-    return hit
-
-
 # The web.
 
 
@@ -361,6 +343,13 @@ ROWS = {
     "catch-up of a schedule": Row(
         "catchup_window", "schedule.catchup_window_s", missed(catchup_window_s=60)
     ),
+    "backfill": Row("backfill_max", "TURNKEEPER_BACKFILL_MAX_COUNT", backfill_too_long),
+    "retries": Row("retry", "schedule.retries", bad_end("TURN_RETURNED", retries=1)),
+    "pause": Row(
+        "pause_on_failure",
+        "schedule.pause_on_failure_count",
+        bad_end("LIMIT_HIT", pause_on_failure_count=1),
+    ),
     "memories": Row("memories_count", "TURNKEEPER_MEMORIES_MAX_COUNT", too_many_memories),
     "memories, to the writer": Row(
         "memories_count", "TURNKEEPER_MEMORIES_MAX_COUNT", too_many_memories_says_so
@@ -385,11 +374,10 @@ PACE = "how often or how long something is done; nothing is cut by it"
 KEPT = "retention of what has ended: a later request for it is told so (404)"
 NO_LIMITS = {
     PLACE: "redis_url control_url redis_tls_verify redis_ca_cert port host log_level log_format "
-    "admin_token",
-    PACE: "reap_interval_s sweep_interval_s invariants_interval_s dispatch_slice_s "
-    "claims_per_visit stream_ping_s "
+    "admin_token egress_allow",
+    PACE: "reap_interval_s sweep_interval_s dispatch_slice_s claims_per_visit stream_ping_s "
     "redeliver_after_s retry_backoff_s retry_backoff_max_s lane_max_wait_s poll_wait_max_s "
-    "message_wait_s redis_pool_size",
+    "message_wait_s redis_pool_size invariants_interval_s",
     KEPT: "turns_kept turn_retention_s fires_kept idempotency_ttl_s",
     "the ceiling's first rung; the request names the ceiling": "checkpoint_grace_s",
     "a process that does not stop in time; logged with mechanism=drain": "drain_s",

@@ -111,6 +111,7 @@ class HandedTurn(BaseModel):
     nominal_at: str | None
     coalesced: list[str]
     coalesced_count: int
+    session_mode: Literal["fresh", "resume"] | None
     prompt_version: int | None
     ceiling_at: str | None
     checkpoint_at: str | None
