@@ -122,6 +122,9 @@ def fire(found: Fire) -> dict[str, Any]:
     for name in ("duration", "limit", "measured"):
         span_ms = shown.pop(f"{name}_ms")
         shown[f"{name}_s"] = None if span_ms is None else span_ms / 1000
+    for name in ("into", "behind"):
+        if shown[name]:
+            shown[name] = {**shown[name], "nominal_at": rfc3339(shown[name].get("nominal_at"))}
     return shown
 
 

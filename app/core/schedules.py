@@ -279,10 +279,14 @@ def waiting_by_policy(platform: Platform, schedule: Schedule) -> dict[str, int]:
 
 
 def is_outlasted(platform: Platform, workspace_id: str, turn: Turn) -> bool:
-    """Whether the fire came due before its schedule's last run had ended: ``skip`` skips it."""
+    """Whether the fire came due before its schedule's last run, of an earlier fire, had ended:
+    ``skip`` skips it."""
     text = platform.clients.data.hget(keys.of(workspace_id)["last_runs"], turn.schedule_id)
     due_at = turn.nominal_at if turn.fire_origin == "make" else turn.accepted_at
-    return bool(text and due_at is not None and due_at < json.loads(text)["ended_at"])
+    if text is None or due_at is None:
+        return False
+    last = json.loads(text)
+    return bool(last.get("seq", 0) < turn.seq and due_at < last["ended_at"])
 
 
 def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:

@@ -169,7 +169,8 @@ def overlaps(policy: str, name: str) -> Callable[[Shift, Web], Told]:
         schedules.create(shift.platform, WS, fields)
         shift.run(140)
         for _ in range(2):
-            shift.agent.finish(next(iter(shift.agent.running)))
+            for held in list(shift.agent.running):
+                shift.agent.finish(held)
             shift.run(1)
         return whole(next(e for e in shift.told(name) if e.mechanism == "overlap"))
 

@@ -28,9 +28,10 @@ class Expected:
 
 
 def predict(
-    stored: Stored, beat: Mapping[str, str], now: int, last_ends: Mapping[str, int]
+    stored: Stored, beat: Mapping[str, str], now: int, last_ends: Mapping[str, tuple[int, int]]
 ) -> Expected:
-    """What the next claim must do; ``last_ends``: schedule id -> when its last run ended."""
+    """What the next claim must do; ``last_ends``: schedule id -> when its last run ended, and the
+    place of that fire."""
     if "paused_at" in stored.hashes["workspace"]:
         return Expected("paused")
     if int(stored.hashes["workspace"].get("hold_until", 0)) > now:
@@ -57,7 +58,7 @@ class Choice:
 
     stored: Stored
     now: int
-    last_ends: Mapping[str, int]
+    last_ends: Mapping[str, tuple[int, int]]
     left: list[dict[str, Any]]
     later: list[dict[str, Any]]
     ended: dict[str, str] = field(default_factory=dict)
@@ -89,7 +90,8 @@ class Choice:
             running = self.unfinished(turn)
         if policy == "skip":
             due = turn["nominal_at" if turn["fire_origin"] == "make" else "accepted_at"]
-            if running or due < self.last_ends.get(turn["schedule_id"], 0):
+            ended_at, seq = self.last_ends.get(turn["schedule_id"], (0, 0))
+            if running or (due < ended_at and seq < turn["seq"]):
                 self.ended[turn["id"]] = "skipped"
                 return None
             return turn

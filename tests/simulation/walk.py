@@ -85,7 +85,7 @@ class Walk:
         self.answers: Counter[str] = Counter()
         self.depth_max = DEPTH_MAX
         self.started: set[str] = set()
-        self.last_ends: dict[str, int] = {}
+        self.last_ends: dict[str, tuple[int, int]] = {}
         self.overlapped: Counter[str] = Counter()
         self.stored = invariants.check(kernel)
         self.beat()
@@ -119,7 +119,7 @@ class Walk:
                 assert old is None or reachable(old, turn["state"]), (old, turn)
                 is_over = turn["state"] in TERMINAL or turn["state"] == "input_required"
                 if is_over and key in self.started and "schedule_id" in turn:
-                    self.last_ends[turn["schedule_id"]] = turn["state_at"]
+                    self.last_ends[turn["schedule_id"]] = (turn["state_at"], turn["seq"])
             ended = (
                 self.terminal.setdefault(key, turn["state"]) if turn["state"] in TERMINAL else None
             )

@@ -45,7 +45,7 @@ local function follow(turn, was)
   elseif TERMINAL[turn.state] or turn.state == 'input_required' then
     if redis.call('HDEL', K.fires_unfinished, turn.id) == 1 and turn.begun_at then
       redis.call('HSET', K.last_runs, turn.schedule_id, cjson.encode({
-        ended_at = NOW, turn_id = turn.id, nominal_at = turn.nominal_at,
+        ended_at = NOW, turn_id = turn.id, nominal_at = turn.nominal_at, seq = turn.seq,
       }))
     end
     unpark(turn.schedule_id)

@@ -18,12 +18,12 @@ local function unfinished(schedule_id)
   return live, lost
 end
 
--- The last run of the schedule, if the fire came due before that had ended. A fire of the
--- schedule's times comes due at its nominal time, any other when it was accepted.
+-- The last run of the schedule, if that is of an earlier fire and this one came due before it had
+-- ended. A fire of the schedule's times comes due at its nominal time, any other when accepted.
 local function outlasted_by(turn)
   local last = read(K.last_runs, turn.schedule_id)
   local due_at = turn.fire_origin == 'make' and turn.nominal_at or turn.accepted_at
-  return last and due_at < last.ended_at and last or nil
+  return last and (last.seq or 0) < turn.seq and due_at < last.ended_at and last or nil
 end
 
 -- Wakes a parked fire whose schedule is free, whoever left it behind; whether there was one.
