@@ -20,7 +20,6 @@ from app.core.schedule_import import too_many
 blueprint = Blueprint("backup", __name__, url_prefix="/admin")
 TAG = "admin"
 KINDS = ("workspaces", "schedules", "memories")
-MEMORIES: core.Memories = core.NoMemories()
 
 
 @blueprint.get("/export")
@@ -37,7 +36,7 @@ def _written(here: Platform) -> Iterator[str]:
     head = {"format": core.FORMAT, "version": core.VERSION, "exported_at": rfc3339(here.now_ms())}
     yield json.dumps(head)[:-1]
     left = list(KINDS)
-    for kind, rows in groupby(core.items(here, MEMORIES), key=lambda row: row[0]):
+    for kind, rows in groupby(core.items(here), key=lambda row: row[0]):
         left.remove(kind)
         for at, (_, item) in enumerate(rows):
             yield f', "{kind}": [' if at == 0 else ","
@@ -71,7 +70,7 @@ def import_everything(query: models.BackupQuery) -> Response:
     core.check(found)
     for item in found["schedules"]:
         check_prompt("prompt", item["prompt"])
-    outcomes = core.take(platform(), found, MEMORIES, query.dry_run)
+    outcomes = core.take(platform(), found, query.dry_run)
     if not query.dry_run:
         done = [row for row in outcomes if row.outcome in ("created", "updated")]
         for workspace_id in {row.workspace_id or row.id for row in done if row.kind != "memory"}:

@@ -9,10 +9,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from app.core import cron, ids, keys, schedules, workspaces
+from app.core import cron, ids, keys, memory_backup, schedules, workspaces
 from app.core.errors import (
     InvalidInput,
     ScheduleNotFound,
@@ -27,32 +27,6 @@ FORMAT, VERSION = "turnkeeper-backup", 1
 # What a schedule has by having lived, and not by being configured.
 LIVED = frozenset({"created_at", "updated_at", "version", "prompt_version"})
 Item = dict[str, Any]
-
-
-class Memories(Protocol):
-    """Where memories are read from and put to; each record names its scope and owner."""
-
-    def records(self, platform: Platform, workspace_ids: Sequence[str]) -> Iterator[Item]:
-        """Every memory of all scopes, with its id."""
-
-    def put(self, platform: Platform, record: Mapping[str, Any], is_dry: bool) -> str:
-        """Store a record under its id: created, updated or unchanged.
-
-        Raises:
-            TurnkeeperError: it cannot be stored.
-        """
-
-
-class NoMemories:
-    """A platform without memories."""
-
-    def records(self, platform: Platform, workspace_ids: Sequence[str]) -> Iterator[Item]:
-        """None."""
-        return iter(())
-
-    def put(self, platform: Platform, record: Mapping[str, Any], is_dry: bool) -> str:
-        """Refused."""
-        raise InvalidInput("memories", "this release keeps no memories")
 
 
 @dataclass(frozen=True)
@@ -70,7 +44,7 @@ class Outcome:
 # Out.
 
 
-def items(platform: Platform, memories: Memories) -> Iterator[tuple[str, Item]]:
+def items(platform: Platform) -> Iterator[tuple[str, Item]]:
     """Kind and item, workspaces first; each as it is when it is read, not all at one moment."""
     found = [item.id for item in workspaces.listing(platform)]
     for workspace_id in found:
@@ -79,7 +53,7 @@ def items(platform: Platform, memories: Memories) -> Iterator[tuple[str, Item]]:
     for workspace_id in found:
         for schedule in schedules.listing(platform, workspace_id):
             yield "schedules", schedule_item(schedule)
-    for record in memories.records(platform, found):
+    for record in memory_backup.records(platform, found):
         yield "memories", record
 
 
@@ -165,9 +139,7 @@ def _check_item(kind: str, item: Item, seen: set[tuple[str, ...]]) -> None:
     seen.add(names)
 
 
-def take(
-    platform: Platform, found: Mapping[str, Sequence[Item]], memories: Memories, is_dry: bool
-) -> list[Outcome]:
+def take(platform: Platform, found: Mapping[str, Sequence[Item]], is_dry: bool) -> list[Outcome]:
     """Apply each item, or with ``is_dry`` only say what would become of it.
 
     An item that cannot be applied is refused with its reason and does not stop the others; the
@@ -183,7 +155,8 @@ def take(
         is_coming = item["workspace_id"] in coming
         rows.append(_told("schedule", item, partial(_schedule, platform, item, is_dry, is_coming)))
     for item in found["memories"]:
-        rows.append(_told("memory", item, partial(_memory, platform, item, is_dry, memories)))
+        is_coming = item.get("workspace_id") in coming
+        rows.append(_told("memory", item, partial(_memory, platform, item, is_dry, is_coming)))
     return rows
 
 
@@ -246,5 +219,5 @@ def _schedule(platform: Platform, item: Item, is_dry: bool, is_coming: bool) -> 
     return ("updated" if changed else "unchanged"), changed
 
 
-def _memory(platform: Platform, item: Item, is_dry: bool, memories: Memories) -> Changes:
-    return memories.put(platform, item, is_dry), ()
+def _memory(platform: Platform, item: Item, is_dry: bool, is_coming: bool) -> Changes:
+    return memory_backup.put(platform, item, is_dry, is_coming), ()

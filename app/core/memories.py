@@ -89,12 +89,21 @@ def commit(platform: Platform, workspace_id: str, draft: Draft) -> tuple[Memory,
     """
     workspaces.require(platform, workspace_id)
     _check_session(platform, workspace_id, draft.session_id)
+    return write(platform, store_of(platform, workspace_id, draft.scope), workspace_id, draft)
+
+
+def write(platform: Platform, store: Store, workspace_id: str, draft: Draft) -> tuple[Memory, bool]:
+    """``commit`` into a store that is known; a shared one's writer may be no workspace ("").
+
+    Raises:
+        WorkspaceNotFound, WorkspaceRemoved, InvalidInput, IdempotencyConflict, MemoriesFull.
+    """
     _check_names(draft)
     clean = redact(draft.content)
     text_bytes = clean.text.encode()
     _check_bytes(platform, len(text_bytes))
-    store = store_of(platform, workspace_id, draft.scope)
-    doorbell.watch(platform, workspace_id, 1)  # first: a death after the write must not hide it
+    if workspace_id:  # first: a death after the write must not hide it
+        doorbell.watch(platform, workspace_id, 1)
     try:
         outcome, written, live = platform.run(
             "memory_put",
@@ -109,7 +118,9 @@ def commit(platform: Platform, workspace_id: str, draft: Draft) -> tuple[Memory,
             count_max=platform.settings.memories_max_count,
         )
     except MemoriesFull as full:
-        if store.scope != LOCAL:  # its event stands in the shared store's own stream
+        if (
+            workspace_id and store.scope != LOCAL
+        ):  # its event stands in the shared store's own stream
             _tell_limit(platform, workspace_id, full)
         raise
     memory = Memory.parse(written)

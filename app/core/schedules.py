@@ -18,6 +18,7 @@ CADENCE_MAX_S = 3600.0
 NO_AGING_MS = 10 * 365 * 86_400_000  # a fire of a backfill overtakes nobody, however old
 ENDS_OTHER = ("cancel_other", "terminate_other")
 LATEST_LOOK_S = 1.0
+DUE_CHUNK = 50
 
 
 def cron_next(cron_expr: str, timezone: str, after_ms: int) -> int:
@@ -83,7 +84,7 @@ def create(
     schedule = Schedule(
         id=schedule_id, workspace_id=workspace_id, created_at=now, updated_at=now, **fields
     )
-    return _put(platform, schedule, now, policy_changed=False)
+    return _put(platform, schedule, None, policy_changed=False)
 
 
 def change(
@@ -103,7 +104,7 @@ def change(
         schedule = replace(schedule, paused_reason="")
     same_times = (schedule.cron_expr, schedule.timezone) == (old.cron_expr, old.timezone)
     next_ms = _due_at(platform, schedule) if same_times and old.enabled else None
-    return _put(platform, schedule, now, is_new_prompt, next_ms)
+    return _put(platform, schedule, old, is_new_prompt, next_ms)
 
 
 def _due_at(platform: Platform, schedule: Schedule) -> int | None:
@@ -111,14 +112,29 @@ def _due_at(platform: Platform, schedule: Schedule) -> int | None:
     return None if score is None else int(score)
 
 
+def _make_due(platform: Platform, schedule: Schedule) -> None:
+    """Make the fires that are due already, as a scheduler would: a change forgets none of them."""
+    while (nominal := _due_at(platform, schedule)) is not None:
+        times, now = [nominal], platform.now_ms()
+        while times[-1] <= now and len(times) <= DUE_CHUNK:
+            times.append(cron_next(schedule.cron_expr, schedule.timezone, times[-1]))
+        if nominal > now:
+            return
+        args = fire_args(platform, schedule, times, "make", now)
+        reply = platform.run("fire", schedule.workspace_id, **args)
+        doorbell.watch(platform, schedule.workspace_id, expires_within_s(platform, schedule))
+        if reply[0] == "fired" and reply[2]:
+            doorbell.ring(platform, schedule.workspace_id)
+
+
 def _put(
     platform: Platform,
     schedule: Schedule,
-    now: int,
+    old: Schedule | None,
     policy_changed: bool,
     next_ms: int | None = None,
 ) -> Schedule:
-    first = cron_next(schedule.cron_expr, schedule.timezone, now)
+    first = cron_next(schedule.cron_expr, schedule.timezone, schedule.updated_at)
     next_ms = (next_ms or first) if schedule.enabled else None
     stored = replace(schedule, version=schedule.version + 1)
     record = {name: value for name, value in asdict(stored).items() if value is not None}
@@ -126,15 +142,15 @@ def _put(
         doorbell.watch(platform, schedule.workspace_id, 1)
     if schedule.version and ends_other(schedule):  # as in run_now
         doorbell.watch(platform, schedule.workspace_id, LATEST_LOOK_S)
-    platform.run(
-        "schedule_put",
-        schedule.workspace_id,
-        schedule_id=schedule.id,
-        version=schedule.version,
-        record=json.dumps(record, ensure_ascii=False),
-        next_ms=next_ms,
-        policy_changed=policy_changed,
-    )
+    args: dict[str, Any] = {
+        "schedule_id": schedule.id,
+        "version": schedule.version,
+        "record": json.dumps(record, ensure_ascii=False),
+        "next_ms": next_ms,
+        "policy_changed": policy_changed,
+    }
+    while platform.run("schedule_put", schedule.workspace_id, **args)[0] == "due":
+        _make_due(platform, old or schedule)
     hint_due(platform, stored, next_ms)
     if schedule.version:  # a limit, or what a waiting fire bears, may be another now
         doorbell.watch(platform, schedule.workspace_id, 0)
@@ -157,6 +173,7 @@ def remove(platform: Platform, workspace_id: str, schedule_id: str) -> None:
         ScheduleNotFound.
     """
     schedule = get(platform, workspace_id, schedule_id)
+    _make_due(platform, schedule)
     platform.run("schedule_remove", workspace_id, schedule_id=schedule_id)
     hint_due(platform, schedule, None)
     for fire in fires(platform, workspace_id, schedule_id, 1_000_000):

@@ -51,7 +51,7 @@ def _spread(platform: Platform, store: Store, made: Change, live_count: int) -> 
         return
     if store.scope == TEAM:
         members = platform.clients.control.smembers(keys.team_members(store.team))
-        concerned = sorted(members | {made.workspace_id})
+        concerned = sorted((members | {made.workspace_id}) - {""})
     else:
         concerned = list(workspaces.all_ids(platform))
     facts = {"memory_id": made.memory_id, "version": made.version, "change": made.change}

@@ -86,3 +86,27 @@ def backfill_too_long(shift: Shift, site: Web) -> Told:
     path = f"/workspaces/{WS}/schedules/{site.schedule(WS)}/backfill"
     body = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T02:00:00Z"}
     return problem(site.ask("POST", path, body), 422)
+
+
+OVERLAPS = {
+    "buffer_one": "TURN_COALESCED",
+    "skip": "CRON_SKIPPED",
+    "cancel_other": "SESSION_CHECKPOINT_REQUESTED",
+    "terminate_other": "SESSION_ENDED",
+}
+
+
+def overlaps(policy: str, name: str) -> Callable[[Shift, Web], Told]:
+    def hit(shift: Shift, site: Web) -> Told:
+        if not policy.endswith("other"):
+            shift.begin()
+        fields = {**EVERY_30_MIN, "cron_expr": "* * * * *", "overlap_policy": policy}
+        schedules.create(shift.platform, WS, fields)
+        shift.run(140)
+        for _ in range(2):
+            for held in list(shift.agent.running):
+                shift.agent.finish(held)
+            shift.run(1)
+        return whole(next(e for e in shift.told(name) if e.mechanism == "overlap"))
+
+    return hit

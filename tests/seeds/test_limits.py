@@ -15,6 +15,7 @@ from app.core.settings import Settings, env_name
 from tests.integration.api.streaming import Reader, chunks, parse, stream_of
 from tests.seeds.clocks import EVERY_30_MIN, OPENS, WS, Shift, beside
 from tests.seeds.limits_hit import (
+    OVERLAPS,
     Told,
     backfill_too_long,
     bad_end,
@@ -22,6 +23,7 @@ from tests.seeds.limits_hit import (
     fire_expires,
     memories_bound,
     missed,
+    overlaps,
     problem,
     too_many_memories,
     too_many_memories_says_so,
@@ -151,30 +153,6 @@ def preempted(shift: Shift, site: Web) -> Told:
     schedules.create(shift.platform, WS, {**EVERY_30_MIN, "preempt_after_s": 30})
     shift.run(1800 + 31)
     return whole(shift.told("SESSION_CHECKPOINT_REQUESTED")[-1])
-
-
-OVERLAPS = {
-    "buffer_one": "TURN_COALESCED",
-    "skip": "CRON_SKIPPED",
-    "cancel_other": "SESSION_CHECKPOINT_REQUESTED",
-    "terminate_other": "SESSION_ENDED",
-}
-
-
-def overlaps(policy: str, name: str) -> Callable[[Shift, Web], Told]:
-    def hit(shift: Shift, site: Web) -> Told:
-        if not policy.endswith("other"):
-            shift.begin()
-        fields = {**EVERY_30_MIN, "cron_expr": "* * * * *", "overlap_policy": policy}
-        schedules.create(shift.platform, WS, fields)
-        shift.run(140)
-        for _ in range(2):
-            for held in list(shift.agent.running):
-                shift.agent.finish(held)
-            shift.run(1)
-        return whole(next(e for e in shift.told(name) if e.mechanism == "overlap"))
-
-    return hit
 
 
 # The heartbeat.

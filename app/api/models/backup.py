@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from app.api.models.base import Name, Short, Strict
+from app.api.models.base import Name, Short, Strict, Text
 from app.api.models.schedules import ScheduleFields
 from app.api.models.workspaces import WorkspaceFields
 
@@ -30,14 +30,14 @@ class BackupSchedule(ScheduleFields):
     paused_reason: Short = ""
 
 
-class BackupMemory(BaseModel):
-    """A memory with its id; its further fields are those of the memories' routes."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
+class BackupMemory(Strict):
+    """A memory with its id. LOCAL ones name their workspace, TEAM ones their team."""
 
     id: ItemId
     scope: Literal["LOCAL", "TEAM", "GLOBAL"]
-    content: str
+    content: Text
+    namespace: Short = ""
+    key: Short | None = None
     workspace_id: Name | None = None
     team: Name | None = None
 

@@ -1,7 +1,7 @@
 -- Creates or replaces a schedule's record if its version is still the one that was read.
 -- @keys schedules due workspace tallies
 -- @args schedule_id version record next_ms policy_changed
--- @returns {"ok"}
+-- @returns {"ok"} | {"due"}: fires of the times that end with it are to be made first
 -- @returns refused: workspace_not_found, workspace_removed, schedule_changed
 -- @include fires stale
 local status = redis.call('HGET', K.workspace, 'status')
@@ -9,6 +9,8 @@ if not status then return refuse('workspace_not_found') end
 if status == 'removed' then return refuse('workspace_removed') end
 local stored = read(K.schedules, A.schedule_id)
 if (stored and stored.version or 0) ~= tonumber(A.version) then return refuse('schedule_changed') end
+local due = number(redis.call('ZSCORE', K.due, A.schedule_id))
+if due and due <= NOW and due ~= number(A.next_ms) then return {'due'} end
 redis.call('HSET', K.schedules, A.schedule_id, A.record)
 if stored and not stored.enabled and A.next_ms ~= '' then -- resumed: its failures are forgiven
   redis.call('HDEL', K.tallies, A.schedule_id .. ':failures')

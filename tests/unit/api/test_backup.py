@@ -1,14 +1,13 @@
 """Everything out as one document and in again: the same twice, ids kept, all checked before."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from app.api import backup as routes
-from app.core import backup
-from app.core.platform import Platform
+from app.core import backup, memories
+from app.core.memories import Draft
 from tests.unit.api.test_routes import asked
 from tests.unit.api.web import Web, fake_clients, web
 
@@ -168,14 +167,16 @@ def test_what_cannot_be_applied_is_refused_alone_with_its_reason(site: Web) -> N
     lost = {**document["schedules"][0], "id": "sch_lost", "workspace_id": "nowhere"}
     document["workspaces"].append({"id": "gone"})
     document["schedules"].append(lost)
-    document["memories"] = [{"id": "mem_1", "scope": "GLOBAL", "content": "x"}]
+    document["memories"] = [
+        {"id": "mem_1", "scope": "LOCAL", "content": "x", "workspace_id": "nowhere"}
+    ]
     for is_dry in ("true", "false"):
         rows = asked(site, "POST", f"/admin/import?dry_run={is_dry}", document)["items"]
         told = {row["id"]: row["reason"] for row in rows if row["outcome"] == "refused"}
         assert told == {
             "gone": "the workspace was removed; its id is not given again",
             "sch_lost": "No workspace has this id.",
-            "mem_1": "memories: this release keeps no memories",
+            "mem_1": "No workspace has this id.",
         }
 
 
@@ -186,36 +187,54 @@ def test_a_document_with_too_many_items_names_the_limit() -> None:
         assert (answer["mechanism"], answer["measured_count"]) == ("import_max", 4)
 
 
-class Kept:
-    """Memories in a dict, as any store of them is put to use."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, Mapping[str, Any]] = {}
-
-    def records(self, platform: Platform, workspace_ids: Sequence[str]) -> Iterator[backup.Item]:
-        assert list(workspace_ids) == ["w1", "w2"]
-        return iter([dict(row) for row in self.rows.values()])
-
-    def put(self, platform: Platform, record: Mapping[str, Any], is_dry: bool) -> str:
-        known = self.rows.get(record["id"])
-        if not is_dry:
-            self.rows[record["id"]] = record
-        return "unchanged" if known == record else "updated" if known else "created"
+SAID = [
+    Draft("first", "LOCAL", "n"),
+    Draft("of the team", "TEAM", key="rule"),
+    Draft("second", "LOCAL"),
+    Draft("everybody's", "GLOBAL"),
+]
 
 
-def test_memories_go_out_and_in_with_their_ids(fake: Web) -> None:
+def test_memories_go_out_and_in_with_their_ids_in_their_order(fake: Web) -> None:
     filled(fake)
-    kept, empty = Kept(), Kept()
-    for scope, owner in (("LOCAL", {"workspace_id": "w1"}), ("TEAM", {"team": "growth"})):
-        record = {"id": f"mem_{scope}", "scope": scope, "content": "x", "namespace": "n", **owner}
-        kept.rows[str(record["id"])] = record
-    out = list(backup.items(fake.platform, kept))
-    document = {kind: [item for name, item in out if name == kind] for kind in routes.KINDS}
-    backup.check(document)
-    for outcome in ("created", "unchanged"):
-        rows = backup.take(fake.platform, document, empty, is_dry=False)
-        assert [row.outcome for row in rows if row.kind == "memory"] == [outcome] * 2
-    assert empty.rows == kept.rows
+    for draft in SAID:
+        memories.commit(fake.platform, "w1", draft)
+    document = exported(fake)
+    assert [item["content"] for item in document["memories"]] == [
+        *("first", "second", "of the team", "everybody's")
+    ]
+    with web(fake_clients()) as other:
+        for outcome in ("created", "unchanged"):
+            asked(other, "POST", "/admin/import?dry_run=true", document)
+            rows = asked(other, "POST", "/admin/import", document)["items"]
+            assert [row["outcome"] for row in rows if row["kind"] == "memory"] == [outcome] * 4
+        assert exported(other)["memories"] == document["memories"]
+
+
+def test_a_memory_that_changed_or_went_since_comes_back_once(fake: Web) -> None:
+    filled(fake)
+    made = [memories.commit(fake.platform, "w1", draft)[0] for draft in SAID]
+    document = exported(fake)
+    memories.delete(fake.platform, "w1", made[0].id)
+    memories.commit(fake.platform, "w1", Draft("newer", "TEAM", key="rule"))
+    for outcomes in (["created", "unchanged", "updated", "unchanged"], ["unchanged"] * 4):
+        rows = asked(fake, "POST", "/admin/import", document)["items"]
+        assert [row["outcome"] for row in rows if row["kind"] == "memory"] == outcomes
+    texts = [item["content"] for item in exported(fake)["memories"]]
+    assert sorted(texts) == sorted(draft.content for draft in SAID)
+
+
+def test_a_memory_names_where_it_lies(fake: Web) -> None:
+    filled(fake)
+    document = exported(fake)
+    for number, scope in enumerate(("LOCAL", "TEAM")):
+        document["memories"].append({"id": f"mem_{number}", "scope": scope, "content": "x"})
+    rows = asked(fake, "POST", "/admin/import", document)["items"]
+    told = [row["reason"] for row in rows if row["kind"] == "memory"]
+    assert told == [
+        "workspace_id: a memory of scope LOCAL names it",
+        "team: a memory of scope TEAM names it",
+    ]
 
 
 @pytest.mark.parametrize(
