@@ -141,9 +141,6 @@ def backfill(found: Backfill) -> dict[str, Any]:
         shown[name] = shown.pop(f"{name}_count")
     for name in ("start", "end", "created_at"):
         shown[name] = rfc3339(shown[name])
-    for name in ("into", "behind"):
-        if shown[name]:
-            shown[name] = {**shown[name], "nominal_at": rfc3339(shown[name].get("nominal_at"))}
     return shown
 
 

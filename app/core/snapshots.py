@@ -112,7 +112,8 @@ def _id(member: str) -> str:
 
 
 def _parked(turn: Record) -> str:
-    return f"{turn['schedule_id']}|{turn['lane']}|{turn['seq']:012}|{turn['id']}"
+    own = turn.get("overlap_policy", "")
+    return f"{turn['schedule_id']}|{own}|{turn['lane']}|{turn['seq']:012}|{turn['id']}"
 
 
 def _part(names: list[str], look: int) -> list[str]:
