@@ -118,8 +118,15 @@ class Redacted:
 
 
 def redact(text: str) -> Redacted:
-    """Replace every secret that a pattern knows. What is left has none that they know."""
+    """Replace every secret that a pattern knows. What is left has none that they know: one that
+    stood glued to another is found once that is gone."""
     counts: dict[str, int] = {}
+    while (clean := _once(text, counts)) != text:
+        text = clean
+    return Redacted(text, counts)
+
+
+def _once(text: str, counts: dict[str, int]) -> str:
     for pattern in PATTERNS:
         kind = pattern.kind
 
@@ -127,7 +134,8 @@ def redact(text: str) -> Redacted:
             around = found.groupdict("")
             return f"{around.get('before', '')}[redacted:{kind}]{around.get('after', '')}"
 
-        text, count = pattern.secret.subn(marked, text)
-        if count:
-            counts[kind] = count
-    return Redacted(text, counts)
+        clean, count = pattern.secret.subn(marked, text)
+        if clean != text:
+            counts[kind] = counts.get(kind, 0) + count
+            text = clean
+    return text

@@ -131,3 +131,10 @@ def test_no_text_makes_it_slow(part: str) -> None:
     begin = time.perf_counter()
     redact(text)
     assert time.perf_counter() - begin < 2
+
+
+@pytest.mark.parametrize("first", SECRETS)
+@pytest.mark.parametrize("second", SECRETS)
+def test_a_secret_that_is_glued_to_another_is_found_too(first: str, second: str) -> None:
+    clean = redact(SECRETS[first] + SECRETS[second])
+    assert redact(clean.text).text == clean.text
