@@ -35,6 +35,7 @@ def sweep(
             page = []
     rung += _repair(platform, page)
     doorbell.enqueue_dispatch(platform)
+    doorbell.enqueue_delivery(platform)
     return rung
 
 

@@ -30,6 +30,7 @@ STATUS: dict[str, int] = {
     errors.IllegalTransition.code: 409,
     errors.StartedElsewhere.code: 409,
     errors.ScheduleChanged.code: 409,
+    errors.WebhookChanged.code: 409,
     errors.WorkspaceRemoved.code: 410,
     errors.IdempotencyConflict.code: 422,
     errors.QueueFull.code: 429,

@@ -151,6 +151,12 @@ class Settings(BaseSettings):
         604_800, gt=0, description="How long a finished turn is kept."
     )
     events_kept: int = Field(10_000, ge=100, description="Events kept for one workspace (about).")
+    events_kept_s: Seconds = Field(
+        604_800, gt=0, description="How long an event is kept; what a webhook is owed, longer."
+    )
+    deliveries_kept: int = Field(
+        1_000, ge=10, description="Delivery attempts kept for one workspace (about)."
+    )
     fires_kept: int = Field(5_000, ge=100, description="Ended ledger rows kept for one workspace.")
     idempotency_ttl_s: Seconds = Field(
         86_400, gt=0, description="How long an idempotency key is remembered."
@@ -177,6 +183,21 @@ class Settings(BaseSettings):
     stream_ping_s: Seconds = Field(15, gt=0, description="Comment ping on a quiet event stream.")
     stream_buffer_count: int = Field(
         1_000, ge=10, description="Events a slow stream may lag before it gets a gap."
+    )
+    webhook_timeout_s: Seconds = Field(
+        15, gt=0, description="How long one delivery to a webhook may take in all."
+    )
+    webhook_attempts: int = Field(
+        16, ge=1, description="Attempts at one event; then it is dead, or the webhook is disabled."
+    )
+    webhook_retry_s: Seconds = Field(
+        5, gt=0, description="First pause before an event is delivered again; doubles, with jitter."
+    )
+    webhook_retry_max_s: Seconds = Field(
+        86_400, gt=0, description="Longest pause before an event is delivered again."
+    )
+    webhook_slots: int = Field(
+        16, ge=1, description="Deliveries at a time in one worker; a quarter for one receiver."
     )
     egress_allow: str = Field(
         "",
@@ -217,6 +238,10 @@ class Settings(BaseSettings):
                 (
                     0 < self.idle_timeout_s < self.heartbeat_interval_s * 2,
                     "idle_timeout_s >= 2 * heartbeat_interval_s: who beats is not idle",
+                ),
+                (
+                    self.webhook_retry_s > self.webhook_retry_max_s,
+                    "webhook_retry_s <= webhook_retry_max_s: the first pause is the shortest",
                 ),
                 (
                     self.retry_backoff_s > self.retry_backoff_max_s,
