@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from app import ui
 from app.api import a2a, admin, errors, health, operation, registry, runtime, schedules, streams
 from app.api import turns as turn_routes
+from app.api import webhooks as webhook_routes
 from app.api import workspaces as workspace_routes
 from app.api.hub import Hub
 from app.core import telemetry
@@ -64,6 +65,7 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
         a2a,
         streams,
         admin,
+        webhook_routes,
         ui,
     ):
         app.register_blueprint(module.blueprint)

@@ -14,6 +14,7 @@ from app.cli import (
     tokens,
     turns,
     up,
+    webhooks,
     workspaces,
 )
 from app.cli.client import Api
@@ -50,5 +51,6 @@ for command in (
     messages.why,
     schedules.schedules,
     tokens.tokens,
+    webhooks.webhooks,
 ):
     main.add_command(command)

@@ -279,6 +279,11 @@ def _attempt(workspace_id: str, entry_id: str, fields: Mapping[str, str]) -> dic
     }
 
 
+def hint_push(platform: Platform, workspace_id: str) -> None:
+    """Say that a push configuration was put or taken back; a look at all repairs a lost hint."""
+    platform.clients.control.zadd(keys.PUSHES, {workspace_id: platform.now_ms()})
+
+
 @dataclass(frozen=True)
 class Owing:
     """How far receivers are behind, over some workspaces."""

@@ -15,7 +15,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from app.core import keys, workspaces
+from app.core import keys, lines, workspaces
 from app.core.platform import Platform
 from app.core.settings import Settings
 
@@ -108,7 +108,9 @@ class Collector:
     def _read(self) -> Iterator[Metric]:
         platform = self._platform
         found = workspaces.listing(platform)
-        totals = self._totals(list(workspaces.all_ids(platform)))  # removed ones: no counter falls
+        totals = self._sums(
+            list(workspaces.all_ids(platform)), "stats"
+        )  # removed ones: no counter falls
         for event, (name, text) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=totals.get(event, 0))
         states = GaugeMetricFamily(
@@ -146,11 +148,37 @@ class Collector:
         for job, at_ms in control.hgetall(keys.TICKS).items():
             ticks.add_metric([job], int(at_ms) / 1000)
         yield ticks
+        yield from self._deliveries()
 
-    def _totals(self, workspace_ids: list[str]) -> dict[str, int]:
+    def _deliveries(self) -> Iterator[Metric]:
+        known = list(workspaces.all_ids(self._platform))
+        attempts = CounterMetricFamily(
+            "turnkeeper_webhook_deliveries_total",
+            "Attempts to deliver an event to a webhook or push receiver, by what came of them.",
+            labels=["outcome"],
+        )
+        totals = self._sums(known, "delivered")
+        for outcome in lines.OUTCOMES:
+            attempts.add_metric([outcome], totals.get(outcome, 0))
+        yield attempts
+        owing = lines.owing(self._platform, known)
+        yield GaugeMetricFamily(
+            "turnkeeper_webhook_lines_owing",
+            "Receivers, counted in each workspace, that are owed an event.",
+            owing.lines_count,
+        )
+        age_ms = 0 if owing.oldest_ms is None else self._platform.now_ms() - owing.oldest_ms
+        yield GaugeMetricFamily(
+            "turnkeeper_webhook_oldest_owed_seconds",
+            "Age of the oldest event that a receiver is owed; 0: none.",
+            max(0, age_ms) / 1000,
+        )
+
+    def _sums(self, workspace_ids: list[str], hash_name: str) -> dict[str, int]:
+        """A hash of counters, added up over workspaces."""
         pipe = self._platform.clients.data.pipeline(transaction=False)
         for workspace_id in workspace_ids:
-            pipe.hgetall(keys.of(workspace_id)["stats"])
+            pipe.hgetall(keys.of(workspace_id)[hash_name])
         totals: dict[str, int] = {}
         for row in pipe.execute():
             for event, count in row.items():
