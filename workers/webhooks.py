@@ -2,8 +2,8 @@
 
 Hearing is a subscription to the wake channels of the workspaces that receivers cover (of all of
 them by a pattern where a webhook covers all; of none where there is no receiver). A wake-up only
-hints: what is owed stands in the workspace. A slice looks at everything once when it begins, and
-again when its connection is made anew, so a lost wake-up costs a slice at most.
+hints: what is owed stands in the workspace. A slice looks at everything when it begins, and again
+when its connection is made anew, so a lost wake-up costs a slice at most.
 """
 
 import heapq
@@ -17,7 +17,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from app.core import keys, lines, turns, webhook_post, webhooks, workspaces
-from app.core.errors import TurnkeeperError, TurnNotFound
+from app.core.errors import TurnNotFound
 from app.core.lines import PUSH, Standing
 from app.core.platform import Platform
 from app.core.states import TERMINAL
@@ -34,40 +34,55 @@ log = structlog.get_logger(__name__)
 Unit = tuple[str, str]  # workspace id, line
 
 
+_kept: "Service | None" = None
+
+
 def serve(platform: Platform, slice_s: float) -> None:
-    """Deliver for so long; what is on its way then is brought to its end."""
-    slots = platform.settings.webhook_slots
-    with (
-        webhook_post.client(platform, slots * 4) as http,
-        ThreadPoolExecutor(slots, thread_name_prefix="deliver") as pool,
-    ):
-        service = Service(platform, Courier(platform, http), pool)
-        try:
-            service.run(slice_s)
-        finally:
-            service.close()
+    """Deliver for so long. What is on its way then goes on while the next slice begins: a receiver
+    that hangs must not hold up the others at the end of each slice."""
+    global _kept
+    service, _kept = _kept, None
+    if service is None or service.platform is not platform:
+        service = Service(platform)
+    try:
+        service.run(slice_s)
+    except BaseException:
+        service.close()
+        raise
+    if platform.stopping.is_set():
+        service.close()
+    else:
+        _kept = service
 
 
 class Service:
-    """One slice. Only its own thread touches its fields; the pool's threads deliver."""
+    """Serves slice after slice. Only the thread that runs it touches its fields; the pool's
+    threads deliver."""
 
-    def __init__(self, platform: Platform, courier: Courier, pool: ThreadPoolExecutor) -> None:
-        self._platform, self._courier, self._pool = platform, courier, pool
+    def __init__(self, platform: Platform) -> None:
+        slots = platform.settings.webhook_slots
+        self.platform = platform
+        self._http = webhook_post.client(platform, slots * 4)
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="deliver")
+        self._courier = Courier(platform, self._http)
         self._ears = Ears(platform)
         self._registry: list[Webhook] = []
         self._pushed: set[str] = set()
         self._put_ms: dict[str, int] = {}
         self._look_at = 0.0
+        self._is_all_due = True
         self._dirty: dict[str, None] = {}
         self._timers: list[tuple[float, str]] = []
         self._timed: dict[str, float] = {}
         self._running: dict[Unit, tuple[str, Future[float | None]]] = {}
         self._again: set[Unit] = set()
         self._waiting: dict[Unit, Receiver] = {}
+        self._failing: set[str] = set()
 
     def run(self, slice_s: float) -> None:
         """Until the slice is over or the process stops."""
-        clock, platform = self._platform.clock, self._platform
+        clock, platform = self.platform.clock, self.platform
+        self._is_all_due, self._look_at = True, 0.0
         end = clock.monotonic() + slice_s
         while clock.monotonic() < end and not platform.stopping.is_set():
             try:
@@ -80,15 +95,17 @@ class Service:
 
     def step(self, wait_s: float) -> None:
         """Hear for a moment, then visit whom it concerns."""
-        now = self._platform.clock.monotonic()
+        now = self.platform.clock.monotonic()
         if now >= self._look_at:
             self._look(now)
-        if self._running or self._waiting or self._dirty:
+        if self._running or self._waiting:
             wait_s = min(wait_s, BUSY_LOOK_S)
+        if self._dirty:
+            wait_s = 0.0
         if self._timers:
             wait_s = min(wait_s, max(0.0, self._timers[0][0] - now))
         self._dirty.update(dict.fromkeys(self._ears.hear(wait_s)))
-        now = self._platform.clock.monotonic()
+        now = self.platform.clock.monotonic()
         while self._timers and self._timers[0][0] <= now:
             at, workspace_id = heapq.heappop(self._timers)
             if self._timed.get(workspace_id) == at:
@@ -98,19 +115,17 @@ class Service:
         self._visit()
         self._start()
 
-    def is_idle(self) -> bool:
-        """Whether nothing is on its way and nobody is to be visited now."""
-        return not (self._running or self._waiting or self._dirty)
-
     def close(self) -> None:
-        """Stop hearing; what is on its way ends with the pool."""
+        """Stop hearing; wait for what is on its way, which its own time bounds."""
         self._ears.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._http.close()
 
     def _look(self, now: float) -> None:
         """Twice a second: who is to be served? Everything is visited where that has changed."""
         self._look_at = now + LOOK_S
-        registry = webhooks.listing(self._platform)
-        control = self._platform.clients.control
+        registry = webhooks.listing(self.platform)
+        control = self.platform.clients.control
         newest = max(self._put_ms.values(), default=0)
         for workspace_id, at_ms in control.zrangebyscore(
             keys.PUSHES, newest, "+inf", withscores=True
@@ -123,15 +138,16 @@ class Service:
         self._registry = registry
         named = {one for hook in registry if hook.enabled for one in hook.workspaces}
         is_renewed = self._ears.listen(named | self._pushed)
-        if is_changed or is_renewed:
+        if is_changed or is_renewed or self._is_all_due:
+            self._is_all_due = False
             self._dirty.update(dict.fromkeys(self._reach()))
 
     def _reach(self) -> Iterable[str]:
         """Whom webhooks cover, also those of disabled ones: their lines are to be closed."""
         if any(webhooks.EVERYTHING in hook.workspaces for hook in self._registry):
-            return workspaces.all_ids(self._platform)
+            return workspaces.all_ids(self.platform)
         named = {one for hook in self._registry for one in hook.workspaces}
-        known = self._platform.clients.control.zrange(keys.WORKSPACES, 0, -1)
+        known = self.platform.clients.control.zrange(keys.WORKSPACES, 0, -1)
         return [one for one in known if one in named or one in self._pushed]
 
     def _visit(self) -> None:
@@ -139,23 +155,26 @@ class Service:
         chosen = list(self._dirty)[:VISITS_MOST]
         if not chosen:
             return
-        for found in lines.standing(self._platform, chosen):
+        for found in lines.standing(self.platform, chosen):
             self._dirty.pop(found.workspace_id, None)
             try:
                 self._act(found)
-            except TurnkeeperError as refusal:
-                log.warning("not visited", workspace_id=found.workspace_id, code=refusal.code)
+            except RedisError:
+                self._dirty[found.workspace_id] = None
+                raise
+            except Exception:  # noqa: BLE001 - one workspace's trouble is not the others'
+                log.exception("not visited", workspace_id=found.workspace_id)
 
     def _act(self, found: Standing) -> None:
         registry = self._registry
         actions = list(plan(found, registry))
         if not all(isinstance(action, Run) for action in actions):
-            registry = webhooks.listing(self._platform)  # ours may be half a second old
+            registry = webhooks.listing(self.platform)  # ours may be half a second old
             actions = list(plan(found, registry))
         for action in actions:
             unit = (found.workspace_id, action.line)
             if isinstance(action, Close):
-                lines.close(self._platform, *unit, action.mechanism, action.reason, action.remove)
+                lines.close(self.platform, *unit, action.mechanism, action.reason, action.remove)
                 continue
             receiver = self._receiver(registry, *unit)
             if receiver is None:
@@ -164,7 +183,7 @@ class Service:
                 cursor = action.cursor or self._push_cursor(receiver, *unit)
                 if cursor is None:
                     continue
-                lines.open_one(self._platform, *unit, cursor)
+                lines.open_one(self.platform, *unit, cursor)
             elif not action.is_owed:
                 self._end_push(*unit)
                 continue
@@ -180,7 +199,7 @@ class Service:
         self, registry: Sequence[Webhook], workspace_id: str, line: str
     ) -> Receiver | None:
         if line.startswith(PUSH):
-            return push_receiver(self._platform, workspace_id, line)
+            return push_receiver(self.platform, workspace_id, line)
         webhook_id = line.partition("|")[0]
         hooks = (hook for hook in registry if hook.id == webhook_id)
         return next(map(WebhookReceiver, hooks), None)
@@ -191,15 +210,15 @@ class Service:
         if isinstance(created_ms, int):
             return f"{created_ms}-0"
         with suppress(TurnNotFound):
-            return f"{turns.get(self._platform, workspace_id, turn_of(line)).accepted_at}-0"
+            return f"{turns.get(self.platform, workspace_id, turn_of(line)).accepted_at}-0"
         return None
 
     def _end_push(self, workspace_id: str, line: str) -> None:
         """A push line that owes nothing ends with its turn."""
         with suppress(TurnNotFound):
-            if turns.get(self._platform, workspace_id, turn_of(line)).state not in TERMINAL:
+            if turns.get(self.platform, workspace_id, turn_of(line)).state not in TERMINAL:
                 return
-        lines.close(self._platform, workspace_id, line, "")
+        lines.close(self.platform, workspace_id, line, "")
 
     def _want(self, unit: Unit, receiver: Receiver) -> None:
         if unit in self._running:
@@ -208,8 +227,9 @@ class Service:
             self._waiting[unit] = receiver
 
     def _start(self) -> None:
-        """Begin what has room: so many at a time, and a quarter of them for one receiver."""
-        slots = self._platform.settings.webhook_slots
+        """Begin what has room: so many at a time, a quarter of them for one receiver, and one for
+        a receiver that fails: those that hang must leave room for the others."""
+        slots = self.platform.settings.webhook_slots
         share = max(1, slots // 4)
         taken: dict[str, int] = {}
         for receiver_id, _ in self._running.values():
@@ -217,7 +237,7 @@ class Service:
         for unit, receiver in list(self._waiting.items()):
             if len(self._running) >= slots:
                 return
-            if taken.get(receiver.id, 0) < share:
+            if taken.get(receiver.id, 0) < (1 if receiver.id in self._failing else share):
                 taken[receiver.id] = taken.get(receiver.id, 0) + 1
                 del self._waiting[unit]
                 future = self._pool.submit(self._courier.deliver, *unit, receiver)
@@ -225,8 +245,8 @@ class Service:
 
     def _collect(self) -> None:
         """Take back what has ended; a fault in one line is not the others'."""
-        now = self._platform.clock.monotonic()
-        for unit, (_, future) in list(self._running.items()):
+        now = self.platform.clock.monotonic()
+        for unit, (receiver_id, future) in list(self._running.items()):
             if not future.done():
                 continue
             del self._running[unit]
@@ -234,6 +254,7 @@ class Service:
             if error is not None:
                 log.error("delivery broke", workspace_id=unit[0], line=unit[1], exc_info=error)
             again_s = LOOK_S if error is not None else future.result()
+            (self._failing.add if again_s else self._failing.discard)(receiver_id)
             if unit in self._again:
                 self._again.discard(unit)
                 again_s = 0.0 if again_s is None else again_s

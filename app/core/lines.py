@@ -249,8 +249,8 @@ def attempts(
 ) -> list[dict[str, Any]]:
     """The newest attempts of a receiver, newest first, its single events included."""
     found: list[dict[str, Any]] = []
-    for at in range(0, len(workspace_ids), 500):
-        part = workspace_ids[at : at + 500]
+    for at in range(0, len(workspace_ids), PAGE):
+        part = workspace_ids[at : at + PAGE]
         pipe = platform.clients.data.pipeline(transaction=False)
         for workspace_id in part:
             pipe.xrevrange(keys.of(workspace_id)["deliveries"], count=COUNTED_MOST)

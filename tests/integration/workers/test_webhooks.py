@@ -2,9 +2,9 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
@@ -45,13 +45,11 @@ def platform(real_redis: redis.Redis) -> Iterator[Platform]:
 
 @contextmanager
 def service(platform: Platform) -> Iterator[Service]:
-    slots = platform.settings.webhook_slots
-    with webhook_post.client(platform) as http, ThreadPoolExecutor(slots) as pool:
-        made = Service(platform, Courier(platform, http), pool)
-        try:
-            yield made
-        finally:
-            made.close()
+    made = Service(platform)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def run_until(made: Service, is_so: Callable[[], Any], timeout_s: float = 10) -> None:
@@ -156,6 +154,24 @@ def test_a_receiver_that_hangs_delays_no_other(platform: Platform, served: Serve
             tell(platform, text=str(number))
         served(lambda: len(quick.got) == 20)
         assert len(silent.got) == 1
+
+
+def test_receivers_that_hang_leave_room_for_the_others(platform: Platform) -> None:
+    """As many that hang as there are slots in four shares, and the slice ends meanwhile."""
+    with ExitStack() as stack:
+        silent = [stack.enter_context(receiver(receivers.hang)) for _ in range(4)]
+        quick = stack.enter_context(receiver())
+        for told in silent:
+            hook(platform, told)
+        tell(platform, "w1", "first"), tell(platform, "w2", "first")
+        with service(platform) as made:
+            run_until(made, lambda: all(told.got for told in silent))
+            hook(platform, quick)
+            made.run(0.2)
+            began = time.monotonic()
+            tell(platform, "w1", "second")
+            run_until(made, lambda: quick.got, 5)
+            assert time.monotonic() - began < platform.settings.webhook_timeout_s * 2
 
 
 def test_a_redirect_is_a_failure_and_leads_nowhere(platform: Platform, served: Serve) -> None:
