@@ -1,7 +1,6 @@
 """Delivers the spool: at start, when rung, and again and again while the platform is down."""
 
 import threading
-from collections.abc import Callable
 
 import structlog
 
@@ -13,7 +12,7 @@ from runtime.spool import Spool, Spooled
 log = structlog.get_logger(__name__)
 
 
-def deliver_all(platform: Platform, spool: Spool, on_gone: Callable[[str], None]) -> bool:
+def deliver_all(platform: Platform, spool: Spool) -> bool:
     """One pass, oldest first; False when something has to be tried again.
 
     A report is dropped, with a log line, when the platform refuses it for good: its fence is
@@ -33,17 +32,11 @@ def deliver_all(platform: Platform, spool: Spool, on_gone: Callable[[str], None]
         else:
             log.info("spool_delivered", session_id=spooled.session_id, count=len(spooled.reports))
         spool.remove(spooled)
-        if not spool.has(spooled.session_id):
-            on_gone(spooled.session_id)
     return True
 
 
 def run(
-    platform: Platform,
-    spool: Spool,
-    settings: RuntimeSettings,
-    stopping: threading.Event,
-    on_gone: Callable[[str], None],
+    platform: Platform, spool: Spool, settings: RuntimeSettings, stopping: threading.Event
 ) -> None:
     """Deliver until ``stopping`` is set; set ``spool.rung`` too, to wake it."""
     failures = 0
@@ -53,7 +46,7 @@ def run(
         spool.rung.clear()
         if stopping.is_set():
             return
-        failures = 0 if deliver_all(platform, spool, on_gone) else failures + 1
+        failures = 0 if deliver_all(platform, spool) else failures + 1
 
 
 def _delay_s(failures: int, settings: RuntimeSettings) -> float:

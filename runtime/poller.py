@@ -122,17 +122,16 @@ class Poller:
             log.info("turn_repeated", session_id=turn.session_id, fence=turn.fence)
             return False
         if not self._say_start(turn):
-            self._roster.free(turn.session_id, is_reported=True)
+            self._roster.free(turn.session_id)
             return True
         threads.start(f"session-{turn.session_id}", lambda: self._work(session), self._on_crash)
         return True
 
     def _work(self, session: Session) -> None:
-        is_reported = False
         try:
-            is_reported = session.run()
+            session.run()
         finally:
-            self._roster.free(session.turn.session_id, is_reported=is_reported)
+            self._roster.free(session.turn.session_id)
             self._on_room()
 
     def _say_start(self, turn: Turn) -> bool:

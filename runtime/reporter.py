@@ -52,26 +52,27 @@ class Reporter:
         else:
             self._on_directives(parse_directives(reply))
 
-    def finish(self, report: Json) -> bool:
-        """Give the outcome. True when the platform has it or refused it, False when spooled."""
+    def finish(self, report: Json) -> None:
+        """Give the outcome, or spool it."""
         turn = self._turn
         if self._spool.has(turn.session_id):
-            return not self._keep({"type": "finish", **report})
+            self._keep({"type": "finish", **report})
+            return
         try:
             self._platform.finish(turn.session_id, turn.fence, report)
         except StaleFence as error:
             self._log.warning("finish_dropped", outcome=report["outcome"], error=str(error))
         except Unreachable as error:
             self._log.warning("finish_waits", outcome=report["outcome"], error=str(error))
-            return not self._keep({"type": "finish", **report})
+            self._keep({"type": "finish", **report})
         except Refused as error:
             self._log.error("finish_refused", outcome=report["outcome"], error=str(error))
-            return not (error.is_about_the_token and self._keep({"type": "finish", **report}))
+            if error.is_about_the_token:
+                self._keep({"type": "finish", **report})
         else:
             self._log.info("turn_finished", outcome=report["outcome"])
-        return True
 
-    def release(self, reason: str) -> bool:
+    def release(self, reason: str) -> None:
         """Hand the turn back. Not spooled: a platform that is away finds out by the beat."""
         try:
             self._platform.release(self._turn.session_id, self._turn.fence, reason)
@@ -79,13 +80,10 @@ class Reporter:
             self._log.warning("release_failed", error=str(error))
         else:
             self._log.info("turn_released", reason=reason)
-        return True
 
-    def _keep(self, report: Json) -> bool:
-        """Is the report on disk now?"""
+    def _keep(self, report: Json) -> None:
+        """Put a report on disk, where the disk takes it."""
         try:
             self._spool.append(self._turn.session_id, self._turn.fence, report)
         except OSError as error:
             self._log.error("spool_failed", type=report["type"], error=str(error))
-            return False
-        return True

@@ -1,4 +1,4 @@
-"""The sessions this runtime answers for, and how many of them work right now."""
+"""The sessions that work in this runtime right now, and how many more may."""
 
 import threading
 from collections import OrderedDict
@@ -17,16 +17,12 @@ class Member(Protocol):
 
 
 class Roster:
-    """Thread-safe. A session is *working* while it has a slot, then *reporting* until its
-    outcome has reached the platform: it stays in the beat until then, or the platform would
-    take it for lost and give its turn to somebody again.
-    """
+    """Thread-safe. A session is *working* while it has a slot."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self._changed = threading.Condition()
         self._working: dict[str, Member] = {}
-        self._reporting: set[str] = set()
         self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     def admit(self, session_id: str, fence: int, member: Member) -> bool:
@@ -40,18 +36,11 @@ class Roster:
                 self._seen.popitem(last=False)
             return True
 
-    def free(self, session_id: str, *, is_reported: bool) -> None:
+    def free(self, session_id: str) -> None:
         """The work is over; the outcome was delivered, or waits in the spool."""
         with self._changed:
             self._working.pop(session_id, None)
-            if not is_reported:
-                self._reporting.add(session_id)
             self._changed.notify_all()
-
-    def gone(self, session_id: str) -> None:
-        """The outcome that waited was delivered or dropped."""
-        with self._changed:
-            self._reporting.discard(session_id)
 
     def room(self) -> int:
         """How many slots are free."""
@@ -84,6 +73,6 @@ class Roster:
             return len(self._working)
 
     def session_ids(self) -> list[str]:
-        """All that the beat names: working and reporting."""
+        """Those with a slot, by id."""
         with self._changed:
-            return sorted({*self._working, *self._reporting})
+            return sorted(self._working)

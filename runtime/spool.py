@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import structlog
 
@@ -40,6 +40,10 @@ class Spool:
     def has(self, session_id: str) -> bool:
         """Does anything of this session wait? Then later reports queue behind it."""
         return self._path(session_id).exists()
+
+    def session_ids(self) -> list[str]:
+        """Of which sessions something waits."""
+        return [unquote(path.stem) for path in self._paths()]
 
     def is_empty(self) -> bool:
         """Does nothing wait?"""

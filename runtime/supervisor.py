@@ -18,7 +18,7 @@ import httpx
 import psutil
 import structlog
 
-from runtime import backoff, courier, options, threads
+from runtime import backoff, cgroup, courier, options, threads
 from runtime.agents import kinds
 from runtime.beats import beat_until
 from runtime.chats import Chats
@@ -83,7 +83,7 @@ class Supervisor:
         try:
             if not self._register_first():
                 return self._exit_code
-            courier.deliver_all(self._reports, self._spool, self._roster.gone)
+            courier.deliver_all(self._reports, self._spool)
             guard = Guard(self._children)
             running = self._start_threads(guard)
             while not self._stops.wait(TICK_S):
@@ -112,7 +112,7 @@ class Supervisor:
             "beat": self._beat,
             "poll": work.run,
             "courier": lambda: courier.run(
-                self._reports, self._spool, self.settings, self._beating_ends, self._roster.gone
+                self._reports, self._spool, self.settings, self._beating_ends
             ),
         }
         return {name: threads.start(name, run, self._crashed) for name, run in runs.items()}
@@ -129,6 +129,7 @@ class Supervisor:
             children=self._children,
             guard=guard,
             find_strays=self._find_strays,
+            groups_in=cgroup.find_own(),
             on_directives=self._direct,
             on_left=self._note_left,
         )
@@ -196,7 +197,9 @@ class Supervisor:
         return {
             "active_tasks": len(working),
             "max_concurrent": 0 if self._stopping.is_set() else self._roster.slots,
-            "sessions": self._roster.session_ids(),
+            # Whose outcome waits in the spool is named too, also of a run before this one: else
+            # the platform took it for lost and gave its turn to somebody again.
+            "sessions": sorted({*self._roster.session_ids(), *self._spool.session_ids()}),
             "runtime_state": "wedged" if self._left else "",
             "error_rate": 0.0,
             "sample_error": f"processes left: {', '.join(self._left)}" if self._left else "",
@@ -216,7 +219,7 @@ class Supervisor:
         return self._children.strays() if self._roster.count() == 1 else []
 
     def _note_left(self, left: tuple[str, ...]) -> None:
-        self._left = left
+        self._left = tuple(dict.fromkeys((*self._left, *left)))
 
     def _say_stopping(self) -> None:
         """A beat at once that offers no slot, or turns would be claimed for nobody to fetch."""
@@ -255,7 +258,7 @@ class Supervisor:
         self._spool.rung.set()
         for name in ("courier", "beat"):
             running[name].join(JOIN_S)
-        courier.deliver_all(self._reports, self._spool, self._roster.gone)
+        courier.deliver_all(self._reports, self._spool)
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -4,7 +4,7 @@ import math
 
 import structlog
 
-from app.core import doorbell, sessions
+from app.core import doorbell, memories, sessions
 from app.core.errors import StaleFence
 from app.core.platform import Platform
 from app.core.records import Session
@@ -32,7 +32,7 @@ def visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
                 doorbell.watch(platform, workspace_id, within_ms / 1000)
             log.debug("nothing to claim", workspace_id=workspace_id, reason=claim.reason)
             return count
-        _watch_own(platform, workspace_id, claim.session)
+        _watch(platform, workspace_id, claim.session)
         hand_over(platform, adapter, workspace_id, claim)
     doorbell.to_the_back(platform, workspace_id)
     return settings.claims_per_visit
@@ -44,14 +44,17 @@ def _first_look_s(settings: Settings) -> float:
     return min(settings.handover_s, settings.lease_ttl_s, *(limit for limit in limits if limit))
 
 
-def _watch_own(platform: Platform, workspace_id: str, session: Session) -> None:
-    """A limit of its own so short that it runs out before the first look."""
+def _watch(platform: Platform, workspace_id: str, session: Session) -> None:
+    """The look that this session needs: the first one, or its own limit where that is shorter.
+
+    Told although one was told before the claim: a reaper that looked in between took that one,
+    saw no session, and may come again only when a heartbeat would be late.
+    """
     own_ms = [ms for ms in (session.idle_ms, session.stall_ms) if ms]
     if session.checkpoint_at is not None:
         own_ms.append(session.checkpoint_at - session.claimed_at)
     within_s = min(own_ms, default=math.inf) / 1000
-    if within_s < _first_look_s(platform.settings):
-        doorbell.watch(platform, workspace_id, within_s)
+    doorbell.watch(platform, workspace_id, min(within_s, _first_look_s(platform.settings)))
 
 
 def hand_over(platform: Platform, adapter: Adapter, workspace_id: str, claim: Claim) -> None:
@@ -62,7 +65,9 @@ def hand_over(platform: Platform, adapter: Adapter, workspace_id: str, claim: Cl
             result = {"error": {"code": "schedule_removed", "message": "its schedule was removed"}}
             sessions.finish(platform, workspace_id, session.id, session.fence, "canceled", result)
             return
-        adapter.deliver(platform, workspace_id, claim, bind(claim))
+        budget = platform.settings.memories_bind_max_bytes
+        readings = memories.at_claim(platform, workspace_id, budget)
+        adapter.deliver(platform, workspace_id, claim, bind(claim, readings, budget))
     except DeliveryFailed as failure:
         log.warning(
             "TURN_RETURNED", workspace_id=workspace_id, turn_id=turn.id, reason=failure.reason

@@ -6,7 +6,7 @@ from redis.exceptions import RedisError
 from app.core import doorbell, ids, keys
 from app.core.errors import TurnkeeperError
 from app.core.platform import Platform, current
-from workers import reaper, trimming, webhooks
+from workers import invariants, reaper, trimming, webhooks
 from workers import sweep as sweeping
 from workers.adapters.base import Adapter
 from workers.adapters.inbox import Inbox
@@ -92,13 +92,15 @@ def reap() -> None:
 
 
 def sweep() -> None:
-    """Ticked every ``sweep_interval_s``: repair the hints. Copies that queued up meanwhile pass."""
+    """Ticked every ``sweep_interval_s``: repair the hints, then check some invariants, and once a
+    minute trim the events. Copies that queued up meanwhile pass."""
     platform = current()
     hold_ms = round(platform.settings.sweep_interval_s * 500)
     if platform.clients.control.set("tk:sweep:hold", "1", nx=True, px=hold_ms):
         repair()
+        invariants.check_some(platform, between=lambda: reaper.reap(platform))
     if platform.clients.control.set("tk:trim:hold", "1", nx=True, px=TRIM_EVERY_MS):
-        trimming.trim(platform)
+        trimming.trim(platform, between=lambda: reaper.reap(platform))
 
 
 def repair() -> None:

@@ -15,11 +15,12 @@ from app.core.platform import Platform
 from app.core.records import Session
 from app.core.schedules import Schedule
 from app.core.workspaces import Workspace
-from workers import watchdog
+from workers import freshness, watchdog
 from workers.watchdog import Limit, Limits
 
 BATCH = 200
 HOLD_S = 10.0
+BEGIN_MS = 1000
 log = structlog.get_logger(__name__)
 
 
@@ -93,8 +94,10 @@ def look(platform: Platform, workspace_id: str) -> int | None:
     live = sessions.live(platform, workspace_id)
     times = [at for session in live if (at := _session(this, session)) is not None]
     times += _capacity(this)
+    times += _expiry(this)
     times += _pauses(this)
     times += _preemption(this, live)
+    times += _freshness(this, live)
     return max(1, int(min(times) - this.now)) if times else None
 
 
@@ -188,6 +191,25 @@ def _capacity(this: Look) -> list[float]:
     return [this.now + max(left_ms, 0) + 1]
 
 
+def _freshness(this: Look, live: list[Session]) -> list[float]:
+    """Have a session wrap up whose prompt or memories have changed, where its schedule says so."""
+    rows = freshness.due(this.platform, this.found, live)
+    for session in live:
+        if session.id in rows and session.started_at is not None:
+            grace_s = this.platform.settings.checkpoint_grace_s
+            _ask(this, session, freshness.request(rows[session.id], this.now, grace_s))
+    waits = any(session.id in rows and session.started_at is None for session in live)
+    return [this.now + freshness.START_LOOK_MS] if waits else []
+
+
+def _expiry(this: Look) -> list[float]:
+    """End what has waited longer than its time to live; when the next of them has."""
+    if not this.found.depth:
+        return []
+    next_ms = turns.expire(this.platform, this.found.id)
+    return [] if next_ms is None else [next_ms]
+
+
 def _pauses(this: Look) -> list[float]:
     """Ring for what may be claimed now; say when the next pause is over."""
     platform, found = this.platform, this.found
@@ -226,7 +248,8 @@ def _preemption(this: Look, live: list[Session]) -> list[float]:
     # One that was asked and has time left frees its slot for the first of them.
     wrapping = sum(max(s.checkpoint_by or 0, s.cancel_by or 0) > this.now for s in live)
     asked: set[str] = set()
-    for late in due[wrapping:]:
+    left = due[wrapping:]
+    for late in left:
         waited_ms = this.now - late.since
         for session in live:
             if session.id not in asked and watchdog.preempts(
@@ -237,6 +260,8 @@ def _preemption(this: Look, live: list[Session]) -> list[float]:
                 break
     again = [late.since + late.after_ms for late in fires if late not in due]
     again += [s.checkpoint_by for s in live if s.checkpoint_by] if due else []
+    if len(asked) < len(left) and any(s.started_at is None for s in live):
+        again.append(this.now + BEGIN_MS)  # it may begin any moment, and can be asked then
     return [at for at in again if at > this.now]
 
 

@@ -25,6 +25,7 @@ from app.core.states import TERMINAL
 blueprint = Blueprint("a2a", __name__)
 TAG = "a2a"
 LOOK_S = 1.0
+REDELIVER = ("on_loss", "never")  # in params.metadata, of both forms
 
 STATE_OF_TASK = {
     "queued": "submitted",
@@ -146,7 +147,11 @@ def _submit(workspace_id: str, params: SendParams) -> turns.Accepted:
     if params.priority is not None and params.priority not in turns.LANE_OF_PRIORITY:
         allowed = ", ".join(str(number) for number in turns.LANE_OF_PRIORITY)
         raise InvalidInput("params.priority", f"one of {allowed}")
-    is_agent = (params.metadata or {}).get("origin") == "agent"
+    metadata = params.metadata or {}
+    is_agent = metadata.get("origin") == "agent"
+    redeliver = metadata.get("redeliver")
+    if redeliver not in (None, *REDELIVER):
+        raise InvalidInput("params.metadata.redeliver", f"one of {', '.join(REDELIVER)}")
     asked = message.model_dump(exclude_unset=True)
     body: dict[str, Any] = {"text": text, "message": {"messageId": ids.new("msg"), **asked}}
     if traceparent := request.headers.get("traceparent"):
@@ -164,6 +169,7 @@ def _submit(workspace_id: str, params: SendParams) -> turns.Accepted:
             repeat_key=message.messageId,
             asked=asked,
             expires_in_s=params.expires_in_seconds,
+            redeliver=redeliver,
         ),
     )
 

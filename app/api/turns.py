@@ -40,7 +40,7 @@ def show_turn(workspace_id: str, turn_id: str) -> Response:
 @blueprint.post("/workspaces/<workspace_id>/turns/<turn_id>/cancel")
 @operation("send", tag="turns", body=models.Reason, reply=models.Turn)
 def cancel_turn(workspace_id: str, turn_id: str, body: models.Reason) -> Response:
-    """Cancel a turn: at once while it waits, through its own session while it runs."""
+    """Cancel a turn: at once until an agent has fetched it, then through its own session."""
     workspaces.require(platform(), workspace_id)
     turns.cancel(platform(), workspace_id, turn_id, body.reason)
     return answer(shown_turn(workspace_id, turn_id))

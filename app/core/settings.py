@@ -5,8 +5,6 @@ Durations are seconds (fractions allowed, so that a run at 60 times the speed is
 """
 
 import difflib
-import logging
-import math
 import os
 import sys
 from collections.abc import Mapping
@@ -26,11 +24,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from app.core import idle_setting
 from app.core.addresses import Allowed
 from app.core.errors import SettingsFault
 
 PREFIX = "TURNKEEPER_"
-log = logging.getLogger(__name__)
 
 # Read by the agent's side (runtime/settings.py) or by the command line, so not unknown here.
 FOREIGN = frozenset(
@@ -137,11 +135,24 @@ class Settings(BaseSettings):
     catchup_window_s: Seconds = Field(
         86400, ge=0, description="How late a fire may still be made; older ones are missed."
     )
+    backfill_max_count: int = Field(
+        1000, ge=1, description="Fires of one backfill; a longer range is refused with 422."
+    )
 
     queue_depth_max: int = Field(
         10_000, ge=1, description="Waiting turns of one workspace; more are refused with 429."
     )
+    memory_max_bytes: int = Field(32_768, ge=1, description="Longest memory; longer is refused.")
+    memories_max_count: int = Field(
+        10_000, ge=1, description="Memories of one workspace, one team, or GLOBAL; more: 409."
+    )
+    memories_bind_max_bytes: int = Field(
+        32_768, ge=0, description="Memories put into a session's prompt, newest first; 0: none."
+    )
     body_max_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
+    import_max_count: int = Field(
+        1_000, ge=1, description="Lines of a crontab, or items of a backup, of one import."
+    )
     prompt_max_bytes: int = Field(262_144, ge=1, description="Largest prompt or message text.")
     output_max_bytes: int = Field(
         262_144, ge=1024, description="Largest result kept with a turn; the tail is kept."
@@ -165,6 +176,9 @@ class Settings(BaseSettings):
     reap_interval_s: Seconds = Field(1, gt=0, description="How often deadlines are looked at.")
     sweep_interval_s: Seconds = Field(
         10, gt=0, description="How often the cross-workspace hints are repaired."
+    )
+    invariants_interval_s: Seconds = Field(
+        300, ge=0, description="How often every workspace's invariants are checked; 0: never."
     )
     dispatch_slice_s: Seconds = Field(
         30, gt=0, description="How long one dispatch job serves workspaces."
@@ -244,6 +258,10 @@ class Settings(BaseSettings):
                     "webhook_retry_s <= webhook_retry_max_s: the first pause is the shortest",
                 ),
                 (
+                    0 < self.memories_bind_max_bytes < self.memory_max_bytes,
+                    "memory_max_bytes <= memories_bind_max_bytes: the newest memory always fits",
+                ),
+                (
                     self.retry_backoff_s > self.retry_backoff_max_s,
                     "retry_backoff_s <= retry_backoff_max_s: the first pause is the shortest",
                 ),
@@ -269,7 +287,7 @@ class Settings(BaseSettings):
         env = dict(os.environ if environ is None else environ)
         faults = _unknown(cls, env)
         values = _values(cls, env)
-        _decide_idle(env, values)
+        idle_setting.decide(env, values, env_name("idle_timeout_s"), _default)
         try:
             settings = cls.model_validate(values)
         except ValidationError as error:
@@ -305,43 +323,8 @@ def _values(cls: type[Settings], env: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _decide_idle(env: Mapping[str, str], values: dict[str, Any]) -> None:
-    """``A2A_IDLE_TIMEOUT_SECONDS`` as the field platform reads it: a bad value never stops a boot.
-
-    Empty, text, negative and less than two beats mean the default, 0 means never, a fraction is
-    taken; our own name counts before it. Each is logged.
-    """
-    name, own = "A2A_IDLE_TIMEOUT_SECONDS", env_name("idle_timeout_s")
-    raw = env.get(name)
-    if raw is None:
-        return
-    if "idle_timeout_s" in values:
-        log.warning("setting %s=%r is passed over: %s is set", name, raw, own)
-        return
-    value, least = _seconds(raw), 2 * _interval_s(values)
-    if value == 0 or least <= value < math.inf:
-        values["idle_timeout_s"] = value = abs(value)
-        log.info(
-            "setting %s=%s: idle timeout is %s s%s", name, raw, value, "" if value else " (never)"
-        )
-    else:
-        default = Settings.model_fields["idle_timeout_s"].default
-        rule = f"neither 0 nor a number of seconds of at least two beats ({least:g})"
-        log.warning("setting %s=%r is %s: default %s s", name, raw, rule, default)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _interval_s(values: Mapping[str, Any]) -> float:
-    """The interval of the heartbeat as far as it can be read here; checked later like all."""
-    default = float(Settings.model_fields["heartbeat_interval_s"].default)
-    read = _seconds(str(values.get("heartbeat_interval_s", default)))
-    return read if 0 < read < math.inf else default
+def _default(field: str) -> float:
+    return float(Settings.model_fields[field].default)
 
 
 def _unknown(cls: type[Settings], env: Mapping[str, str]) -> list[str]:

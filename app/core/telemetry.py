@@ -15,7 +15,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from app.core import keys, lines, workspaces
+from app.core import invariant_reports, keys, lines, policy, workspaces
 from app.core.platform import Platform
 from app.core.settings import Settings
 
@@ -136,6 +136,7 @@ class Collector:
             "Sessions ended by the platform that their agent still reports.",
             sum(item.zombie_count for item in found),
         )
+        yield self._stale(found)
         control = platform.clients.control
         yield GaugeMetricFamily(
             "turnkeeper_workspaces_ready", "Workspaces in the ready set.", control.zcard(keys.READY)
@@ -148,7 +149,29 @@ class Collector:
         for job, at_ms in control.hgetall(keys.TICKS).items():
             ticks.add_metric([job], int(at_ms) / 1000)
         yield ticks
+        yield from self._invariants()
         yield from self._deliveries()
+
+    def _invariants(self) -> Iterator[Metric]:
+        last = invariant_reports.current_round(self._platform)
+        yield GaugeMetricFamily(
+            "turnkeeper_invariant_violations",
+            "Violations of invariants, by the last look at each workspace.",
+            last.violations,
+        )
+        yield GaugeMetricFamily(
+            "turnkeeper_invariants_checked_timestamp_seconds",
+            "When all workspaces had last been checked, Unix time; 0: not yet.",
+            (last.ended_at or 0) / 1000,
+        )
+
+    def _stale(self, found: list[workspaces.Workspace]) -> Metric:
+        fresh = policy.read_many(self._platform, found).values()
+        return GaugeMetricFamily(
+            "turnkeeper_policy_stale_sessions",
+            "Live sessions whose prompt or memories have changed since they looked.",
+            sum(row.stale_since is not None for rows in fresh for row in rows),
+        )
 
     def _deliveries(self) -> Iterator[Metric]:
         known = list(workspaces.all_ids(self._platform))

@@ -22,6 +22,7 @@ LANE_OF_PRIORITY: Mapping[int, str] = {
 }
 
 CANCEL_TRIES = 5
+EXPIRED_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
     outcome, turn_id, depth, oldest_ms, session_ms, runnable = reply
     if runnable and outcome != "coalesced":  # also for a replay: its first call may not have rung
         doorbell.ring(platform, workspace_id)
+    if request.expires_in_s is not None:
+        doorbell.watch(platform, workspace_id, request.expires_in_s)
     return Accepted(outcome, turn_id, depth, oldest_ms / 1000, session_ms / 1000)
 
 
@@ -150,7 +153,7 @@ def listing(platform: Platform, workspace_id: str, state: str | None, limit: int
 
 
 def cancel(platform: Platform, workspace_id: str, turn_id: str, reason: str) -> str:
-    """Cancel a turn: at once while it waits, through its own session while it runs; idempotent.
+    """Cancel a turn: at once until an agent has fetched it, then through its session; idempotent.
 
     Returns:
         ``canceled``, ``canceling``, or the state in which the turn had already ended.
@@ -158,6 +161,8 @@ def cancel(platform: Platform, workspace_id: str, turn_id: str, reason: str) -> 
     for _ in range(CANCEL_TRIES):
         reply = platform.run("cancel", workspace_id, turn_id=turn_id, reason=reason)
         if reply[0] in ("canceled", "replayed"):
+            if reply[1]:  # its session had the slot
+                doorbell.ring(platform, workspace_id)
             return "canceled"
         if reply[0] == "ended":
             return str(reply[1])
@@ -186,6 +191,16 @@ def replay(platform: Platform, workspace_id: str, turn_id: str) -> Accepted:
         body=body, origin=turn.origin, lane=turn.lane, context_id=turn.context_id, replay_of=turn.id
     )
     return submit(platform, workspace_id, request)
+
+
+def expire(platform: Platform, workspace_id: str) -> int | None:
+    """End the waiting turns whose time to live has passed, whoever could claim them or not.
+
+    Returns:
+        When the next time to live passes, in ms (not later than now: more are due already).
+    """
+    _, _, next_ms = platform.run("expire", workspace_id, limit=EXPIRED_AT_ONCE)
+    return int(float(next_ms)) if next_ms else None
 
 
 def claimable(

@@ -2,10 +2,18 @@
 
 import pytest
 
-from app.core.errors import QueueFull
+from app.core import doorbell
+from app.core.errors import QueueFull, StaleFence
+from app.core.records import Session
 from tests.contract.conftest import Pass
 from tests.support import invariants
 from tests.support.kernel import Kernel
+
+
+def fetched(kernel: Kernel) -> Session:
+    """A session that a runtime's poll has been handed, not started."""
+    kernel.bind(kernel.claimed().session)
+    return kernel.taken().session
 
 
 def test_submit_tells_depth_oldest_wait_and_the_age_of_the_running_session(
@@ -112,7 +120,7 @@ def test_cancel_of_a_running_turn_asks_its_session_and_of_an_ended_one_tells_its
     kernel: Kernel,
 ) -> None:
     turn_id = kernel.submit().turn_id
-    session = kernel.claimed().session
+    session = fetched(kernel)
     assert kernel.cancel(turn_id) == "canceling"
     assert kernel.cancel(turn_id) == "canceling", "asked once, kept"
     assert len(kernel.events("SESSION_CANCEL_REQUESTED")) == 1
@@ -121,12 +129,45 @@ def test_cancel_of_a_running_turn_asks_its_session_and_of_an_ended_one_tells_its
     assert kernel.cancel(turn_id) == "completed"
 
 
+@pytest.mark.parametrize("is_bound", [False, True])
+def test_cancel_of_a_claimed_turn_that_nobody_has_fetched_ends_it_at_once(
+    is_bound: bool, kernel: Kernel
+) -> None:
+    first, second = (kernel.submit().turn_id for _ in range(2))
+    session = kernel.claimed().session
+    if is_bound:
+        kernel.bind(session)
+    assert doorbell.next_ready(kernel.platform, 0.01) == kernel.id
+    assert kernel.cancel(first) == "canceled"
+    assert kernel.cancel(first) == "canceled", "idempotent"
+    assert kernel.take().handover is None, "canceled, and handed out all the same"
+    ended = kernel.events("SESSION_ENDED")
+    assert [(row["session_id"], row["mechanism"]) for row in ended] == [(session.id, "cancel")]
+    assert not kernel.events("SESSION_CANCEL_REQUESTED")
+    invariants.check(kernel)
+    assert doorbell.next_ready(kernel.platform, 0.01) == kernel.id, "its slot is free"
+    assert kernel.claimed().turn.id == second
+    with pytest.raises(StaleFence):
+        kernel.bind(session)
+
+
+def test_cancel_of_a_claimed_fire_is_in_its_ledger_and_no_run(kernel: Kernel) -> None:
+    schedule = kernel.scheduled()
+    nominal = kernel.make_due(schedule, kernel.now_ms())
+    kernel.fire(schedule, nominal)
+    assert kernel.cancel(kernel.claimed().turn.id) == "canceled"
+    assert kernel.ledger(schedule) == [(nominal, "canceled")]
+    assert len(kernel.events("CRON_EXECUTED")) == 1
+    assert kernel.data.hget(kernel.keys["run_counts"], schedule.id) is None
+    invariants.check_empty(kernel)
+
+
 @pytest.mark.parametrize("way", ["release", "counted", "lost", "lease", "idle_timeout"])
 def test_cancel_of_a_running_turn_holds_when_its_session_is_given_back_or_lost(
     way: str, kernel: Kernel
 ) -> None:
     turn_id = kernel.submit().turn_id
-    session = kernel.claimed().session
+    session = fetched(kernel)
     if way in ("lost", "idle_timeout"):
         kernel.start(session)
     kernel.ask(session, "cancel", "ceiling")

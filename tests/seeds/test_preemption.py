@@ -59,6 +59,36 @@ def test_a_session_that_obeys_yields_its_note_to_the_next_fire_of_the_schedule(
     assert handed.bound["checkpoint"] == NOTE
 
 
+@pytest.mark.parametrize("after_s", [4, 600])
+def test_a_fire_that_had_room_and_lost_the_slot_to_another_preempts_it_in_time(
+    platform: Platform, after_s: int
+) -> None:
+    """Two of the same minute: each is made while the slot is free, and one of them gets it."""
+    shift = Shift.opened(platform, {"ceiling_s": 0})
+    for name in ("one", "two"):
+        tick(platform, name=name, preempt_after_s=after_s, cron_expr="7 * * * *")
+    shift.run(420 + after_s + 2)
+    (holder,) = shift.live()
+    asked = shift.one("SESSION_CHECKPOINT_REQUESTED", holder)
+    made_at = max(at_ms(event) for event in shift.told("CRON_QUEUED"))
+    assert 0 <= at_ms(asked) - made_at - after_s * 1000 <= 1000
+
+
+def test_a_fire_due_while_the_session_has_not_begun_preempts_it_once_it_has(
+    platform: Platform,
+) -> None:
+    shift = Shift.opened(platform, {"ceiling_s": 0})
+    shift.agent.polls = False
+    for name in ("one", "two"):
+        tick(platform, name=name, preempt_after_s=5)
+    shift.run(1800 + 15)
+    assert not shift.told("SESSION_CHECKPOINT_REQUESTED")
+    shift.agent.polls = True
+    shift.run(3)
+    begun = at_ms(shift.one("SESSION_STARTED"))
+    assert at_ms(shift.one("SESSION_CHECKPOINT_REQUESTED")) - begun <= 1600
+
+
 def test_a_session_that_ignores_it_lives_to_its_ceiling_and_is_asked_once(
     platform: Platform,
 ) -> None:

@@ -41,10 +41,26 @@ CONTROLS = {
     ),
     "no compare-and-set": (
         "fire",
-        "if row and (row.turn_id or A.mode ~= 'manual') then",
+        "if row and (row.turn_id or is_due) or "
+        "redis.call('HEXISTS', K.turns, fire.turn_id) == 1 then",
         "if nil then",
     ),
     "no bound": ("submit", "if depth >= tonumber(A.queue_depth_max) then", "if nil then"),
+    "nothing expires": ("expire", "turn.state == 'queued' and expires(turn)", "nil"),
+    "the begun expires": (
+        "claim",
+        "return turn.expires_at and not turn.begun_at",
+        "return turn.expires_at",
+    ),
+    "retried for ever": ("finish", "if used > allowed then", "if used > allowed + 9 then"),
+    "no retry": ("finish", "if used > allowed then", "if used then"),
+    "never paused": ("finish", "or count < limit or", "or count or"),
+    "failures forgiven": (
+        "finish",
+        "if not FAILED[turn.state] then return end",
+        "if 1 then return end",
+    ),
+    "waiting not counted": ("claim", "tally(turn, turn.row_state, -1)", ""),
     "zombies are foreign": (
         "heartbeat",
         "elseif session.ended_at then",

@@ -16,7 +16,8 @@ class RpcRequest(Lenient):
     params: dict[str, Any] = Field(
         default_factory=dict,
         description="message/send: message {role, parts, messageId, contextId}, configuration "
-        "{blocking}, metadata, expires_in_seconds, priority. tasks/get: id.",
+        "{blocking}, metadata {origin, redeliver: on_loss | never}, expires_in_seconds, priority. "
+        "tasks/get: id.",
     )
 
 
@@ -107,6 +108,9 @@ class Session(BaseModel):
     ceiling_at: str | None
     ceiling_s: float
     prompt_version: int | None
+    memory_seq: dict[str, int] | None
+    memory_team: str | None
+    digest: str | None
     mechanism: str | None
     turn_state: str | None
     ceiling_setting: str

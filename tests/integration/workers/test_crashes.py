@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from app.core import capacity, keys, sessions, turns
 from app.core.platform import Platform
@@ -14,6 +15,7 @@ from workers.sweep import sweep
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Step = Callable[[Platform], object]
+T = TypeVar("T")
 
 
 def set_up(here: Machine) -> Platform:
@@ -116,6 +118,37 @@ def test_a_reaper_dead_for_an_hour_catches_up_at_its_first_look() -> None:
         assert [event.mechanism for event in ended] == ["ceiling"] * 2
         assert [event.payload["measured_ms"] for event in ended] == [3_600_000] * 2
         assert platform.clients.control.zrange(keys.READY, 0, -1) == ["one"], "the slot is offered"
+
+
+class Meddled(Life):
+    """Nobody dies: another process does something just before command ``at``."""
+
+    def __init__(self, at: int, does: Callable[[], object]) -> None:
+        super().__init__()
+        self.at, self.does = at, does
+
+    def live(self, command: Callable[[], T]) -> T:
+        self.count += 1
+        if self.count == self.at:
+            self.does()
+        return command()
+
+
+def test_a_look_at_any_point_of_a_visit_leaves_no_session_unwatched() -> None:
+    at = count = 1
+    while at <= count:
+        with machine(NOON) as here:
+            platform = set_up(here)
+
+            def look(platform: Platform = platform) -> None:
+                platform.clients.control.zadd(keys.DEADLINES, {"one": platform.now_ms()})
+                assert reaper.reap(platform) == 1
+
+            life = Meddled(at, look)
+            assert visit(here.process(life), Inbox(), "one") == 2
+            due_s = reaper.next_due_s(platform)
+            assert due_s is not None and due_s <= platform.settings.lease_ttl_s, at
+            at, count = at + 1, life.count
 
 
 def test_two_reapers_act_once() -> None:

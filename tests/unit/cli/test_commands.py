@@ -219,34 +219,41 @@ def test_each_list_shows_the_ids(
     assert "the_id" in run(*arguments).stdout
 
 
-def test_a_webhook_is_created_with_its_secret_alone_on_stdout(api: FakeApi, run: Run) -> None:
-    api.on("POST", "/admin/webhooks", (201, {"id": "wh_1", "secret": "whsec_x"}))
-    result = run("webhooks", "create", "https://h/x", "--event", "AGENT_MESSAGE")
-    assert result.stdout == "whsec_x\n"
-    assert api.last().body == {"url": "https://h/x", "events": ["AGENT_MESSAGE"]}
+BACKFILL = {
+    "id": "bkf_1",
+    "requested": 4,
+    "made": 3,
+    "already": 1,
+    "waiting": 3,
+    "running": 0,
+    "ended": {},
+    "share_done": 0.25,
+    "stopped": None,
+}
+RANGE = ("--start", "2026-01-01T00:00:00Z", "--end", "2026-01-02T00:00:00Z")
 
 
-def test_deliveries_are_asked_for_by_outcome_and_replayed(api: FakeApi, run: Run) -> None:
-    api.on("GET", "/admin/webhooks/wh_1/deliveries", (200, {"deliveries": []}))
-    assert "no deliveries" in run("webhooks", "deliveries", "wh_1", "--outcome", "dead").stderr
-    assert api.last().query == {"outcome": ["dead"], "limit": ["50"]}
-    api.on("POST", "/admin/webhooks/wh_1/replay", (202, {"replayed": 3, "not_kept": 1}))
-    result = run("webhooks", "replay", "wh_1", "--since", "2h")
-    assert result.stdout == "3 will be delivered again; 1 are not kept any more\n"
-    assert api.last().body == {"since_s": 7200.0}
+def test_a_backfill_is_asked_for_and_waited_for(api: FakeApi, run: Run) -> None:
+    path = "/workspaces/seo/schedules/sch_1/backfill"
+    done = BACKFILL | {"waiting": 0, "ended": {"completed": 3}, "share_done": 1}
+    api.on("POST", path, (202, BACKFILL))
+    api.on("GET", path, (200, {"backfills": [done]}))
+    assert (
+        "made 3 of 4 fires, 1 were there"
+        in run("schedules", "backfill", "seo", "sch_1", *RANGE).stdout
+    )
+    assert api.last().body == {"start": RANGE[1], "end": RANGE[3]}
+    result = run("schedules", "backfill", "seo", "sch_1", *RANGE, "--wait")
+    assert "ended: 3 completed" in result.stdout
+    assert result.exit_code == 0
 
 
-def test_a_webhook_is_listed_changed_tested_rotated_and_removed(api: FakeApi, run: Run) -> None:
-    row = {"id": "wh_1", "url": "https://h", "enabled": False}
-    api.on("GET", "/admin/webhooks", (200, {"webhooks": [row]}))
-    assert "wh_1" in run("webhooks", "ls").stdout
-    api.on("PATCH", "/admin/webhooks/wh_1", (200, row))
-    run("webhooks", "change", "wh_1", "--enable", "--to", "https://new")
-    assert api.last().body == {"url": "https://new", "enabled": True}
-    assert run("webhooks", "change", "wh_1").exit_code == 2
-    api.on("POST", "/admin/webhooks/wh_1/test", (200, {"outcome": "acked", "status": 200}))
-    assert "acked" in run("webhooks", "test", "wh_1").stdout
-    api.on("POST", "/admin/webhooks/wh_1/rotate", (200, {"id": "wh_1", "secret": "whsec_y"}))
-    assert run("webhooks", "rotate", "wh_1").stdout == "whsec_y\n"
-    api.on("DELETE", "/admin/webhooks/wh_1", (200, {"status": "ok"}))
-    assert run("webhooks", "rm", "wh_1").stdout == "removed wh_1\n"
+def test_a_dry_backfill_counts_and_a_stopped_one_says_at_which_limit(
+    api: FakeApi, run: Run
+) -> None:
+    hit = {"mechanism": "queue_depth", "limit_count": 9, "setting": "TURNKEEPER_QUEUE_DEPTH_MAX"}
+    api.on("POST", "/workspaces/seo/schedules/sch_1/backfill", (202, BACKFILL | {"stopped": hit}))
+    command = ("schedules", "backfill", "seo", "sch_1", *RANGE)
+    assert run(*command, "--dry-run").stdout == "would make 3 of 4 fires\n"
+    assert api.last().body["dry_run"] is True
+    assert "stopped at 9 by TURNKEEPER_QUEUE_DEPTH_MAX: repeat it" in run(*command).stdout

@@ -54,6 +54,40 @@ def test_an_undelivered_session_stays_in_the_beat(
     wait_until(lambda: platform.of("heartbeat")[-1]["sessions"] == [])
 
 
+def test_a_session_whose_reports_the_spool_has_dropped_leaves_the_beat(
+    platform: FakePlatform, start: Start, settings: RuntimeSettings
+) -> None:
+    """Past its bound the spool forgets the oldest; who is named for ever would never be lost."""
+    start("sleep", "0.3")
+    session_id = platform.offer()
+    wait_until(lambda: platform.of("start", session_id))
+    answer = platform.answer
+    platform.answer = lambda path, body: (  # type: ignore[method-assign]
+        (503, {}) if path.endswith(("/finish", "/spool")) else answer(path, body)
+    )
+    small = spool_at(settings.spool_dir, max_bytes=1)
+    wait_until(lambda: small.has(session_id))
+    wait_until(lambda: platform.of("heartbeat")[-1]["active_tasks"] == 0)
+    small.append("another", 1, {"type": "progress"})
+    assert [one.session_id for one in small.waiting()] == ["another"]
+    wait_until(lambda: platform.of("heartbeat")[-1]["sessions"] == ["another"])
+
+
+def test_a_session_of_the_run_before_is_in_the_beat_until_its_outcome_is_delivered(
+    platform: FakePlatform, start: Start, settings: RuntimeSettings
+) -> None:
+    spool_at(settings.spool_dir).append("ses.before", 3, {"type": "finish"})
+    answer = platform.answer
+    platform.answer = lambda path, body: (  # type: ignore[method-assign]
+        (503, {}) if path.endswith("/spool") else answer(path, body)
+    )
+    start("true")
+    wait_until(lambda: platform.of("heartbeat"))
+    assert platform.of("heartbeat")[0]["sessions"] == ["ses.before"]
+    platform.answer = answer  # type: ignore[method-assign]
+    wait_until(lambda: platform.of("heartbeat")[-1]["sessions"] == [])
+
+
 def test_a_spooled_finish_survives_a_restart_and_goes_out_before_the_first_beat(
     platform: FakePlatform, start: Start, settings: RuntimeSettings
 ) -> None:

@@ -1,20 +1,13 @@
 -- Moves turns between states by the table, keeps the cron ledger in step, settles the ended.
--- @keys turns bodies results open done dead fires
+-- @keys turns bodies results open done dead expiring
 -- @keys lane_urgent lane_chat lane_task lane_cron lane_info
 -- @args turns_kept turn_retention_ms
--- @include event
+-- @include row
 local GROUP = 'turnkeeper'
 
-local function fire_of(turn) return turn.schedule_id .. ':' .. string.format('%.0f', turn.nominal_at) end
-
 local function save(turn)
+  if turn.schedule_id then write_row(turn) end
   redis.call('HSET', K.turns, turn.id, cjson.encode(turn))
-  if turn.schedule_id then
-    redis.call('HSET', K.fires, fire_of(turn), cjson.encode({
-      state = turn.state, turn_id = turn.id, at = turn.state_at, reason = turn.mechanism,
-      session_id = turn.session_id, started_at = turn.started_at, origin = turn.fire_origin,
-    }))
-  end
 end
 
 local function forget_oldest()
@@ -33,10 +26,23 @@ local function forget_oldest()
   end
 end
 
+-- Whether a turn's time to live still counts: what has begun once is never expired.
+local function expires(turn) return turn.expires_at and not turn.begun_at end
+
+-- Has the reaper's next look find a waiting turn when its time to live has passed.
+local function expire_later(turn)
+  if turn.state == 'queued' and expires(turn) then
+    redis.call('ZADD', K.expiring, turn.expires_at, turn.id)
+  elseif turn.expires_at then
+    redis.call('ZREM', K.expiring, turn.id)
+  end
+end
+
 -- Moves and saves; false where the table does not allow it. An ended turn leaves its lane.
-local function move(turn, to, mechanism)
+-- `facts`: limit, setting and measured value of what moved it.
+local function move(turn, to, mechanism, facts)
   if not ALLOWED[turn.state][to] then return false end
-  turn.state, turn.state_at, turn.mechanism = to, NOW, mechanism
+  turn.state, turn.state_at, turn.mechanism, turn.facts = to, NOW, mechanism, limits_of(facts)
   if TERMINAL[to] then
     turn.ended_at = NOW
     redis.call('XACK', K['lane_' .. turn.lane], GROUP, turn.entry)
@@ -44,6 +50,7 @@ local function move(turn, to, mechanism)
     redis.call('ZREM', K.open, turn.id)
     redis.call('ZADD', to == 'dead' and K.dead or K.done, NOW, turn.id)
   end
+  expire_later(turn)
   save(turn)
   if TERMINAL[to] then forget_oldest() end
   return true
