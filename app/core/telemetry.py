@@ -108,9 +108,8 @@ class Collector:
     def _read(self) -> Iterator[Metric]:
         platform = self._platform
         found = workspaces.listing(platform)
-        totals = self._sums(
-            list(workspaces.all_ids(platform)), "stats"
-        )  # removed ones: no counter falls
+        known = list(workspaces.all_ids(platform))  # removed ones too: no counter falls
+        totals = self._sums(known, "stats")
         for event, (name, text) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=totals.get(event, 0))
         states = GaugeMetricFamily(
@@ -141,16 +140,19 @@ class Collector:
         yield GaugeMetricFamily(
             "turnkeeper_workspaces_ready", "Workspaces in the ready set.", control.zcard(keys.READY)
         )
+        yield self._ticks()
+        yield from self._invariants()
+        yield from self._deliveries()
+
+    def _ticks(self) -> Metric:
         ticks = GaugeMetricFamily(
             "turnkeeper_tick_timestamp_seconds",
             "When a control job last ran, Unix time.",
             labels=["job"],
         )
-        for job, at_ms in control.hgetall(keys.TICKS).items():
+        for job, at_ms in self._platform.clients.control.hgetall(keys.TICKS).items():
             ticks.add_metric([job], int(at_ms) / 1000)
-        yield ticks
-        yield from self._invariants()
-        yield from self._deliveries()
+        return ticks
 
     def _invariants(self) -> Iterator[Metric]:
         last = invariant_reports.current_round(self._platform)
@@ -184,7 +186,7 @@ class Collector:
         for outcome in lines.OUTCOMES:
             attempts.add_metric([outcome], totals.get(outcome, 0))
         yield attempts
-        owing = lines.owing(self._platform, known)
+        owing = lines.owing(self._platform, known if self._has_receivers() else [])
         yield GaugeMetricFamily(
             "turnkeeper_webhook_lines_owing",
             "Receivers, counted in each workspace, that are owed an event.",
@@ -196,6 +198,10 @@ class Collector:
             "Age of the oldest event that a receiver is owed; 0: none.",
             max(0, age_ms) / 1000,
         )
+
+    def _has_receivers(self) -> bool:
+        control = self._platform.clients.control
+        return bool(control.exists(keys.WEBHOOKS, keys.PUSHES))
 
     def _sums(self, workspace_ids: list[str], hash_name: str) -> dict[str, int]:
         """A hash of counters, added up over workspaces."""
