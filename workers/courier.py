@@ -107,7 +107,7 @@ class _Page:
         settled = self._settle(what)
         self._tell(event, answer, verdict, attempts + 1)
         if verdict.disable is not None:
-            receiver.give_up(platform, self.workspace_id, self.taken.line.id, verdict.disable)
+            receiver.give_up(platform, verdict.disable, verdict.failed_count)
         if settled != "ok" or what.is_done or verdict.outcome in ("retry", "disabled"):
             return verdict.delay_s
         return None

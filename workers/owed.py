@@ -23,6 +23,7 @@ class Close:
     mechanism: str = ""
     reason: str = ""
     remove: bool = False
+    failed_count: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ def plan(found: Standing, registry: Sequence[Webhook]) -> Iterator[Action]:
         elif not of.enabled:
             if line.is_open:
                 reason = of.disabled_reason or ""
-                yield Close(name, "webhook_disabled", reason, remove=line.only is not None)
+                yield Close(
+                    name, "webhook_disabled", reason, line.only is not None, of.failed_count
+                )
         elif line.owes(found.last_event_id):
             yield Run(name)
     for key in sorted(found.pushes):

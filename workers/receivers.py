@@ -55,7 +55,7 @@ class Receiver(Protocol):
     def took(self, platform: Platform) -> None:
         """It took something."""
 
-    def give_up(self, platform: Platform, workspace_id: str, line: str, reason: str) -> None:
+    def give_up(self, platform: Platform, reason: str, failed_count: int | None) -> None:
         """Send it nothing any more."""
 
 
@@ -93,9 +93,9 @@ class WebhookReceiver:
         """Leave that hint."""
         webhooks.seen(platform, self.id)
 
-    def give_up(self, platform: Platform, workspace_id: str, line: str, reason: str) -> None:
+    def give_up(self, platform: Platform, reason: str, failed_count: int | None) -> None:
         """Disable it everywhere."""
-        webhooks.disable(platform, self.id, reason)
+        webhooks.disable(platform, self.id, reason, failed_count)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class PushReceiver:
     def took(self, platform: Platform) -> None:
         """Nothing is kept of it."""
 
-    def give_up(self, platform: Platform, workspace_id: str, line: str, reason: str) -> None:
+    def give_up(self, platform: Platform, reason: str, failed_count: int | None) -> None:
         """Its line is done: see the settlement."""
 
 

@@ -55,5 +55,17 @@ def close_strays(platform: Platform, found: Standing) -> None:
     """
     for action in plan(found, webhooks.listing(platform)):
         if isinstance(action, Close):
-            unit = (found.workspace_id, action.line)
-            lines.close(platform, *unit, action.mechanism, action.reason, action.remove)
+            carry_out(platform, found.workspace_id, action)
+
+
+def carry_out(platform: Platform, workspace_id: str, action: Close) -> None:
+    """Close a line as planned."""
+    lines.close(
+        platform,
+        workspace_id,
+        action.line,
+        action.mechanism,
+        action.reason,
+        action.remove,
+        action.failed_count,
+    )

@@ -25,6 +25,7 @@ from app.core.webhooks import Webhook
 from workers.courier import Courier
 from workers.owed import Close, Open, Run, plan
 from workers.receivers import Receiver, WebhookReceiver, push_receiver, turn_of
+from workers.trimming import carry_out
 
 LOOK_S, BUSY_LOOK_S, AWAY_S = 0.5, 0.05, 0.25
 HEARD_MOST, VISITS_MOST = 2_000, 200
@@ -174,7 +175,7 @@ class Service:
         for action in actions:
             unit = (found.workspace_id, action.line)
             if isinstance(action, Close):
-                lines.close(self.platform, *unit, action.mechanism, action.reason, action.remove)
+                carry_out(self.platform, found.workspace_id, action)
                 continue
             receiver = self._receiver(registry, *unit)
             if receiver is None:

@@ -189,8 +189,13 @@ def close(
     mechanism: str,
     reason: str = "",
     is_forgotten: bool = False,
+    failed_count: int | None = None,
 ) -> int:
-    """Close a line. Returns how many events it still owed (at most so many are counted)."""
+    """Close a line. Returns how many events it still owed (at most so many are counted).
+
+    ``failed_count``: the attempts after which its receiver was given up, where that was why.
+    """
+    has_failed = failed_count is not None
     reply = platform.run(
         "line_close",
         workspace_id,
@@ -200,6 +205,9 @@ def close(
         webhook_id=line.partition("|")[0],
         remove=is_forgotten,
         counted_most=COUNTED_MOST,
+        setting="TURNKEEPER_WEBHOOK_ATTEMPTS" if has_failed else "webhook.enabled",
+        limit_count=platform.settings.webhook_attempts if has_failed else 0,
+        measured_count=failed_count,
     )
     return int(reply[1])
 

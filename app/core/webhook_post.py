@@ -141,6 +141,7 @@ class Verdict:
     outcome: str
     delay_s: float = 0
     disable: str | None = None
+    failed_count: int | None = None
 
 
 def judge(answer: Answer, attempt: int, is_alive: bool, retries: Retries, chance: float) -> Verdict:
@@ -160,4 +161,5 @@ def judge(answer: Answer, attempt: int, is_alive: bool, retries: Retries, chance
         return Verdict("retry", delay_s)
     if is_alive:
         return Verdict("dead")
-    return Verdict("disabled", retries.max_s, f"{attempt} attempts failed: {answer.error}")
+    reason = f"{attempt} attempts failed: {answer.error}"
+    return Verdict("disabled", retries.max_s, reason, attempt)

@@ -27,7 +27,8 @@ class Webhook:
     """A webhook; times are ms since the epoch.
 
     ``since``: what happened before is not owed. ``old_secret`` signs beside the new one until
-    ``old_secret_until``. ``events`` and ``workspaces`` hold ``*`` for all.
+    ``old_secret_until``. ``failed_count``: the attempts after which the platform disabled it.
+    ``events`` and ``workspaces`` hold ``*`` for all.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Webhook:
     description: str = ""
     enabled: bool = True
     disabled_reason: str | None = None
+    failed_count: int | None = None
     old_secret: str | None = field(default=None, repr=False)
     old_secret_until: int | None = None
 
@@ -178,7 +180,9 @@ def change(platform: Platform, webhook_id: str, fields: Mapping[str, Any]) -> We
         more = {"since": now} if "workspaces" in given else {}
         enabled = given.get("enabled", found.enabled)
         reason = None if enabled else found.disabled_reason or DISABLED_BY_OPERATOR
-        return replace(found, **{**given, **more, "disabled_reason": reason})
+        counted = None if enabled else found.failed_count
+        told = {"disabled_reason": reason, "failed_count": counted}
+        return replace(found, **{**given, **more, **told})
 
     made = _change(platform, webhook_id, changed)
     assert made is not None  # noqa: S101 - changed() always wants something
@@ -203,11 +207,14 @@ def rotate(platform: Platform, webhook_id: str) -> Webhook:
     return made
 
 
-def disable(platform: Platform, webhook_id: str, reason: str) -> None:
+def disable(
+    platform: Platform, webhook_id: str, reason: str, failed_count: int | None = None
+) -> None:
     """The platform gives a webhook up: what it is owed may be trimmed, and events say so."""
 
     def changed(found: Webhook) -> Webhook | None:
-        return replace(found, enabled=False, disabled_reason=reason) if found.enabled else None
+        told = {"disabled_reason": reason, "failed_count": failed_count}
+        return replace(found, enabled=False, **told) if found.enabled else None  # type: ignore[arg-type]
 
     try:
         made = _change(platform, webhook_id, changed)
@@ -255,7 +262,15 @@ def close_lines(
     """In every workspace; where this stops half-way, the workers close the rest."""
     reason = webhook.disabled_reason or ""
     for workspace_id in _reach(platform, webhook):
-        lines.close(platform, workspace_id, webhook.id, mechanism, reason, is_forgotten)
+        lines.close(
+            platform,
+            workspace_id,
+            webhook.id,
+            mechanism,
+            reason,
+            is_forgotten,
+            webhook.failed_count,
+        )
 
 
 def cursor_of(webhook: Webhook) -> str:

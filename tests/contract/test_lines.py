@@ -193,7 +193,16 @@ def test_line_close_says_what_is_given_up_once(kernel: Kernel) -> None:
     assert hit["mechanism"] == "webhook_disabled"
     assert hit["payload"]["owed_count"] == 2
     assert hit["payload"]["reason"] == "it is gone"
-    assert hit["payload"]["setting"] == "TURNKEEPER_WEBHOOK_ATTEMPTS"
+    assert hit["payload"]["setting"] == "webhook.enabled"
+
+
+def test_line_close_after_the_last_attempt_names_the_attempts(kernel: Kernel) -> None:
+    open_line(kernel)
+    tell(kernel)
+    lines.close(kernel.platform, kernel.id, HOOK, "webhook_disabled", "why", failed_count=16)
+    [hit] = limits(kernel)
+    told = {name: hit["payload"][name] for name in ("setting", "limit_count", "measured_count")}
+    assert list(told.values()) == ["TURNKEEPER_WEBHOOK_ATTEMPTS", 16, 16]
 
 
 def test_line_close_of_a_line_that_owes_nothing_is_silent(kernel: Kernel) -> None:
@@ -246,8 +255,11 @@ def test_trim_without_a_line_goes_by_age_and_count(kernel: Kernel, pass_ms: Pass
     assert trim(kernel, events_kept=100) > 0
     assert kernel.data.xlen(kernel.keys["events"]) < 250
     pass_ms(5)
+    last = tell(kernel)
+    pass_ms(5)
     trim(kernel, events_kept_s=0.001)
-    assert kernel.data.xlen(kernel.keys["events"]) < 150
+    assert events.last_id(kernel.platform, kernel.id) == last, "where it ends stays known"
+    assert kernel.data.xlen(kernel.keys["events"]) == 1
 
 
 def test_emit_trims_nothing_that_is_owed_and_all_else_by_count(kernel: Kernel) -> None:

@@ -1,7 +1,7 @@
 -- Closes a line: what it still owes is given up, and an event says so. A closed line keeps its
 -- place and may be opened again; with remove=1 it is forgotten.
 -- @keys lines owed
--- @args line mechanism reason webhook_id remove counted_most
+-- @args line mechanism reason webhook_id remove counted_most setting limit_count measured_count
 -- mechanism: webhook_disabled | webhook_removed
 -- @returns {"gone" | "closed", events given up}
 -- @include event
@@ -24,7 +24,7 @@ end
 redis.call('ZREM', K.owed, A.line)
 if owed > 0 and A.mechanism ~= '' then
   emit('LIMIT_HIT', nil, nil, {webhook_id = A.webhook_id, owed_count = owed, reason = A.reason,
-    limit = 'an enabled webhook', setting = 'TURNKEEPER_WEBHOOK_ATTEMPTS',
-    measured_count = state.attempts, opened_at = state.opened_at}, A.mechanism)
+    setting = A.setting, limit_count = tonumber(A.limit_count),
+    measured_count = tonumber(A.measured_count) or owed}, A.mechanism)
 end
 return {'closed', owed}

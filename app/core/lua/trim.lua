@@ -1,13 +1,15 @@
--- Trims the event stream by age and by count, but no event that an open line still owes.
+-- Trims the event stream by age and by count, but no event that an open line still owes, and not
+-- the newest: where the stream ends stays known.
 -- @keys events owed push
 -- @args events_kept events_kept_ms page_count
 -- @returns {"ok", events trimmed, open lines, push configurations}
 -- @include base
 local oldest = redis.call('ZRANGE', K.owed, 0, 0, 'WITHSCORES')[2]
 local owed_ms = oldest and tonumber(oldest)
-local before = NOW - tonumber(A.events_kept_ms)
-if owed_ms and owed_ms < before then before = owed_ms end
-local trimmed = redis.call('XTRIM', K.events, 'MINID', '~', string.format('%.0f', before))
+local newest = redis.call('XREVRANGE', K.events, '+', '-', 'COUNT', 1)[1]
+local newest_ms = newest and tonumber(string.match(newest[1], '^(%d+)')) or 0
+local before = math.min(NOW - tonumber(A.events_kept_ms), owed_ms or newest_ms, newest_ms)
+local trimmed = redis.call('XTRIM', K.events, 'MINID', string.format('%.0f', math.max(0, before)))
 local excess = redis.call('XLEN', K.events) - tonumber(A.events_kept)
 local open, pushes = redis.call('ZCARD', K.owed), redis.call('HLEN', K.push)
 if excess <= 0 then return {'ok', trimmed, open, pushes} end
