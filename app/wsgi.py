@@ -22,6 +22,7 @@ from app.api import (
 )
 from app.api import memories as memory_routes
 from app.api import turns as turn_routes
+from app.api import webhooks as webhook_routes
 from app.api import workspaces as workspace_routes
 from app.api.hub import Hub
 from app.core import memory_index, telemetry
@@ -85,6 +86,7 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
         a2a,
         streams,
         admin,
+        webhook_routes,
         backup,
         ui,
     ):

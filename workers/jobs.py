@@ -6,7 +6,7 @@ from redis.exceptions import RedisError
 from app.core import doorbell, ids, keys
 from app.core.errors import TurnkeeperError
 from app.core.platform import Platform, current
-from workers import invariants, reaper
+from workers import invariants, reaper, trimming, webhooks
 from workers import sweep as sweeping
 from workers.adapters.base import Adapter
 from workers.adapters.inbox import Inbox
@@ -15,6 +15,7 @@ from workers.deliver import visit
 LEASE_S = 15.0
 AWAY_S = 0.2
 REAP_MOST, REAP_PAUSE_S, REAP_LEAST_S = 10, 0.25, 0.02
+TRIM_EVERY_MS = 60_000
 log = structlog.get_logger(__name__)
 
 
@@ -76,6 +77,13 @@ def _visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
     return 0
 
 
+def deliver_owed() -> None:
+    """Deliver what webhooks are owed for one time slice; the next job waits before it begins."""
+    platform = current()
+    doorbell.enqueue_delivery(platform)
+    webhooks.serve(platform, platform.settings.dispatch_slice_s)
+
+
 def reap() -> None:
     """Ticked every second: end what ran out."""
     platform = current()
@@ -84,13 +92,15 @@ def reap() -> None:
 
 
 def sweep() -> None:
-    """Ticked every ``sweep_interval_s``: repair the hints, then check some invariants. Copies that
-    queued up meanwhile pass."""
+    """Ticked every ``sweep_interval_s``: repair the hints, then check some invariants, and once a
+    minute trim the events. Copies that queued up meanwhile pass."""
     platform = current()
     hold_ms = round(platform.settings.sweep_interval_s * 500)
     if platform.clients.control.set("tk:sweep:hold", "1", nx=True, px=hold_ms):
         repair()
         invariants.check_some(platform, between=lambda: reaper.reap(platform))
+    if platform.clients.control.set("tk:trim:hold", "1", nx=True, px=TRIM_EVERY_MS):
+        trimming.trim(platform, between=lambda: reaper.reap(platform))
 
 
 def repair() -> None:

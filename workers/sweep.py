@@ -37,6 +37,7 @@ def sweep(
             page = []
     rung += _repair(platform, page, planned)
     doorbell.enqueue_dispatch(platform)
+    doorbell.enqueue_delivery(platform)
     forecasts.check_some(platform, planned, between=between)
     return rung
 

@@ -33,7 +33,7 @@ def work(settings: Settings, queue_name: str) -> int:
 
 
 def boot(here: Platform, queue_name: str) -> None:
-    """Wait for Redis; a dispatch worker then makes up for one that was killed before it.
+    """Wait for Redis; then make up for a dispatch or delivery worker that was killed before.
 
     Raises:
         UnknownSchema.
@@ -44,6 +44,8 @@ def boot(here: Platform, queue_name: str) -> None:
             if queue_name == doorbell.DISPATCH:
                 doorbell.enqueue_dispatch(here)
                 doorbell.enqueue_repair(here)
+            if queue_name == doorbell.DELIVERY:
+                doorbell.enqueue_delivery(here)
         except RedisError as error:
             log.warning("redis is away; trying again", error=str(error))
             here.clock.wait(here.stopping, AWAY_S)

@@ -33,6 +33,7 @@ STATUS: dict[str, int] = {
     errors.IllegalTransition.code: 409,
     errors.StartedElsewhere.code: 409,
     errors.ScheduleChanged.code: 409,
+    errors.WebhookChanged.code: 409,
     errors.WorkspaceRemoved.code: 410,
     errors.IdempotencyConflict.code: 422,
     errors.UnknownFormat.code: 422,

@@ -186,15 +186,30 @@ def _gap(
     return frame("gap", json.dumps({**told, "resume_from": resume_from}))
 
 
+def _cut(platform: Platform, workspace_id: str, since: str, cut: events.Cut) -> str:
+    """Events were trimmed, by age where they never were too many."""
+    settings, resume_from = platform.settings, {workspace_id: cut.first_id}
+    age_s = (platform.now_ms() - events.order(since)[0]) / 1000
+    if cut.appended_count > settings.events_kept or age_s <= settings.events_kept_s:
+        kept, setting = settings.events_kept, "TURNKEEPER_EVENTS_KEPT"
+        return _gap("events_kept", kept, setting, cut.appended_count, resume_from)
+    told = {
+        "mechanism": "events_kept_age",
+        "limit_s": settings.events_kept_s,
+        "setting": "TURNKEEPER_EVENTS_KEPT_S",
+        "measured_s": age_s,
+        "resume_from": resume_from,
+    }
+    return frame("gap", json.dumps(told))
+
+
 def _missed(platform: Platform, workspace_id: str, since: str, until: str) -> Iterator[str]:
     """The stored events in (since, until]; while Redis is away the reader is kept waiting."""
     is_first = True
     while not platform.stopping.is_set():
         try:
             if is_first and (cut := events.first_after_cut(platform, workspace_id, since)):
-                limit, resume_from = platform.settings.events_kept, {workspace_id: cut.first_id}
-                setting = "TURNKEEPER_EVENTS_KEPT"
-                yield _gap("events_kept", limit, setting, cut.appended_count, resume_from)
+                yield _cut(platform, workspace_id, since, cut)
             is_first = False
             page = events.after(platform, workspace_id, since, PAGE)
         except RedisError:

@@ -16,6 +16,7 @@ from app.cli import (
     tokens,
     turns,
     up,
+    webhooks,
     workspaces,
 )
 from app.cli.client import Api
@@ -53,6 +54,7 @@ for command in (
     schedules.schedules,
     memories.memories,
     tokens.tokens,
+    webhooks.webhooks,
     backup.export_everything,
     backup.import_everything,
 ):

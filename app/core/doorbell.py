@@ -21,6 +21,7 @@ CONTROL = "control"
 DELIVERY = "delivery"
 QUEUES = (DISPATCH, CONTROL, DELIVERY)
 DISPATCH_JOB = "workers.jobs.dispatch"
+DELIVERY_JOB = "workers.jobs.deliver_owed"
 REPAIR_JOB = "workers.jobs.repair"
 REPAIR_JOB_ID = "repair-hints"
 
@@ -76,6 +77,25 @@ def enqueue_dispatch(platform: Platform) -> bool:
     jobs.enqueue(
         DISPATCH_JOB,
         job_timeout=int(platform.settings.dispatch_slice_s + 60),
+        result_ttl=0,
+        failure_ttl=60,
+    )
+    return True
+
+
+def enqueue_delivery(platform: Platform) -> bool:
+    """Enqueue a delivery job unless one waits already; as with dispatch, each calls for the next.
+
+    Returns whether it did.
+    """
+    jobs = queue(platform, DELIVERY)
+    if jobs.count:
+        return False
+    jobs.enqueue(
+        DELIVERY_JOB,
+        job_timeout=int(
+            platform.settings.dispatch_slice_s + platform.settings.webhook_timeout_s + 60
+        ),
         result_ttl=0,
         failure_ttl=60,
     )

@@ -122,6 +122,12 @@ class ScheduleChanged(TurnkeeperError):
     code = "schedule_changed"
 
 
+class WebhookChanged(TurnkeeperError):
+    """The webhook is being changed by others at the same time; try again."""
+
+    code = "webhook_changed"
+
+
 class Unauthorized(TurnkeeperError):
     """A bearer token is required, and the one given is not known, expired or revoked."""
 

@@ -20,6 +20,9 @@ DEADLINES = "tk:deadlines"  # zset: workspace id -> ms when the reaper must look
 DEADLINES_TAKEN = "tk:deadlines:taken"  # zset: workspace id -> ms when an unsettled look comes back
 DUE = "tk:due"  # zset: "workspace id|schedule id" -> nominal ms
 TOKENS = "tk:tokens"  # hash: sha256 of the token -> record
+WEBHOOKS = "tk:webhooks"  # hash: webhook id -> record with its secrets
+WEBHOOKS_SEEN = "tk:webhooks:seen"  # hash: webhook id -> ms of its last delivered event
+PUSHES = "tk:pushes"  # zset: workspace id -> ms when a push configuration was last put there
 TICKS = "tk:ticks"  # hash: control job -> ms when it last ran
 INVARIANTS = "tk:invariants"  # hash: workspace id -> last report of the invariants check
 INVARIANTS_ROUND = "tk:invariants:round"  # hash: how far the check has come
@@ -34,6 +37,7 @@ CONTROL = {
     "dispatchers": DISPATCHERS,
     "deadlines": DEADLINES,
     "deadlines_taken": DEADLINES_TAKEN,
+    "webhooks": WEBHOOKS,
 }
 
 
@@ -106,6 +110,11 @@ NAMES = {
     "backfills": "backfills",
     "events": "events",  # stream
     "stats": "stats",  # hash: event name -> how often it was appended
+    "lines": "lines",  # hash: line -> record: where a receiver of events is, and when it is tried
+    "owed": "owed",  # zset: open line -> ms of the oldest event it may owe; bounds the trimming
+    "deliveries": "deliveries",  # stream: attempts to deliver to webhooks and push receivers
+    "delivered": "delivered",  # hash: outcome of an attempt -> how often
+    "push": "push",  # hash: "turn id:configuration id" -> where A2A push notifications go
     "wake": "wake",  # channel: an event id, or a transient event as JSON
 }
 

@@ -21,6 +21,8 @@ def _limits(settings: Settings) -> dict[str, int]:
 
     return {
         "events_kept": settings.events_kept,
+        "events_kept_ms": ms(settings.events_kept_s),
+        "deliveries_kept": settings.deliveries_kept,
         "turns_kept": settings.turns_kept,
         "fires_kept": settings.fires_kept,
         "queue_depth_max": settings.queue_depth_max,

@@ -5,8 +5,6 @@ Durations are seconds (fractions allowed, so that a run at 60 times the speed is
 """
 
 import difflib
-import logging
-import math
 import os
 import sys
 from collections.abc import Mapping
@@ -26,11 +24,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from app.core import idle_setting
 from app.core.addresses import Allowed
 from app.core.errors import SettingsFault
 
 PREFIX = "TURNKEEPER_"
-log = logging.getLogger(__name__)
 
 # Read by the agent's side (runtime/settings.py) or by the command line, so not unknown here.
 FOREIGN = frozenset(
@@ -164,6 +162,12 @@ class Settings(BaseSettings):
         604_800, gt=0, description="How long a finished turn is kept."
     )
     events_kept: int = Field(10_000, ge=100, description="Events kept for one workspace (about).")
+    events_kept_s: Seconds = Field(
+        604_800, gt=0, description="How long an event is kept; what a webhook is owed, longer."
+    )
+    deliveries_kept: int = Field(
+        1_000, ge=10, description="Delivery attempts kept for one workspace (about)."
+    )
     fires_kept: int = Field(5_000, ge=100, description="Ended ledger rows kept for one workspace.")
     idempotency_ttl_s: Seconds = Field(
         86_400, gt=0, description="How long an idempotency key is remembered."
@@ -193,6 +197,21 @@ class Settings(BaseSettings):
     stream_ping_s: Seconds = Field(15, gt=0, description="Comment ping on a quiet event stream.")
     stream_buffer_count: int = Field(
         1_000, ge=10, description="Events a slow stream may lag before it gets a gap."
+    )
+    webhook_timeout_s: Seconds = Field(
+        15, gt=0, description="How long one delivery to a webhook may take in all."
+    )
+    webhook_attempts: int = Field(
+        16, ge=1, description="Attempts at one event; then it is dead, or the webhook is disabled."
+    )
+    webhook_retry_s: Seconds = Field(
+        5, gt=0, description="First pause before an event is delivered again; doubles, with jitter."
+    )
+    webhook_retry_max_s: Seconds = Field(
+        86_400, gt=0, description="Longest pause before an event is delivered again."
+    )
+    webhook_slots: int = Field(
+        16, ge=1, description="Deliveries at a time in one worker; a quarter for one receiver."
     )
     egress_allow: str = Field(
         "",
@@ -235,6 +254,10 @@ class Settings(BaseSettings):
                     "idle_timeout_s >= 2 * heartbeat_interval_s: who beats is not idle",
                 ),
                 (
+                    self.webhook_retry_s > self.webhook_retry_max_s,
+                    "webhook_retry_s <= webhook_retry_max_s: the first pause is the shortest",
+                ),
+                (
                     0 < self.memories_bind_max_bytes < self.memory_max_bytes,
                     "memory_max_bytes <= memories_bind_max_bytes: the newest memory always fits",
                 ),
@@ -264,7 +287,7 @@ class Settings(BaseSettings):
         env = dict(os.environ if environ is None else environ)
         faults = _unknown(cls, env)
         values = _values(cls, env)
-        _decide_idle(env, values)
+        idle_setting.decide(env, values, env_name("idle_timeout_s"), _default)
         try:
             settings = cls.model_validate(values)
         except ValidationError as error:
@@ -300,43 +323,8 @@ def _values(cls: type[Settings], env: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _decide_idle(env: Mapping[str, str], values: dict[str, Any]) -> None:
-    """``A2A_IDLE_TIMEOUT_SECONDS`` as the field platform reads it: a bad value never stops a boot.
-
-    Empty, text, negative and less than two beats mean the default, 0 means never, a fraction is
-    taken; our own name counts before it. Each is logged.
-    """
-    name, own = "A2A_IDLE_TIMEOUT_SECONDS", env_name("idle_timeout_s")
-    raw = env.get(name)
-    if raw is None:
-        return
-    if "idle_timeout_s" in values:
-        log.warning("setting %s=%r is passed over: %s is set", name, raw, own)
-        return
-    value, least = _seconds(raw), 2 * _interval_s(values)
-    if value == 0 or least <= value < math.inf:
-        values["idle_timeout_s"] = value = abs(value)
-        log.info(
-            "setting %s=%s: idle timeout is %s s%s", name, raw, value, "" if value else " (never)"
-        )
-    else:
-        default = Settings.model_fields["idle_timeout_s"].default
-        rule = f"neither 0 nor a number of seconds of at least two beats ({least:g})"
-        log.warning("setting %s=%r is %s: default %s s", name, raw, rule, default)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _interval_s(values: Mapping[str, Any]) -> float:
-    """The interval of the heartbeat as far as it can be read here; checked later like all."""
-    default = float(Settings.model_fields["heartbeat_interval_s"].default)
-    read = _seconds(str(values.get("heartbeat_interval_s", default)))
-    return read if 0 < read < math.inf else default
+def _default(field: str) -> float:
+    return float(Settings.model_fields[field].default)
 
 
 def _unknown(cls: type[Settings], env: Mapping[str, str]) -> list[str]:

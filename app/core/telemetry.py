@@ -15,7 +15,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from app.core import invariant_reports, keys, policy, workspaces
+from app.core import invariant_reports, keys, lines, policy, workspaces
 from app.core.platform import Platform
 from app.core.settings import Settings
 
@@ -108,7 +108,8 @@ class Collector:
     def _read(self) -> Iterator[Metric]:
         platform = self._platform
         found = workspaces.listing(platform)
-        totals = self._totals(list(workspaces.all_ids(platform)))  # removed ones: no counter falls
+        known = list(workspaces.all_ids(platform))  # removed ones too: no counter falls
+        totals = self._sums(known, "stats")
         for event, (name, text) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=totals.get(event, 0))
         states = GaugeMetricFamily(
@@ -140,15 +141,19 @@ class Collector:
         yield GaugeMetricFamily(
             "turnkeeper_workspaces_ready", "Workspaces in the ready set.", control.zcard(keys.READY)
         )
+        yield self._ticks()
+        yield from self._invariants()
+        yield from self._deliveries()
+
+    def _ticks(self) -> Metric:
         ticks = GaugeMetricFamily(
             "turnkeeper_tick_timestamp_seconds",
             "When a control job last ran, Unix time.",
             labels=["job"],
         )
-        for job, at_ms in control.hgetall(keys.TICKS).items():
+        for job, at_ms in self._platform.clients.control.hgetall(keys.TICKS).items():
             ticks.add_metric([job], int(at_ms) / 1000)
-        yield ticks
-        yield from self._invariants()
+        return ticks
 
     def _invariants(self) -> Iterator[Metric]:
         last = invariant_reports.current_round(self._platform)
@@ -171,10 +176,39 @@ class Collector:
             sum(row.stale_since is not None for rows in fresh for row in rows),
         )
 
-    def _totals(self, workspace_ids: list[str]) -> dict[str, int]:
+    def _deliveries(self) -> Iterator[Metric]:
+        known = list(workspaces.all_ids(self._platform))
+        attempts = CounterMetricFamily(
+            "turnkeeper_webhook_deliveries_total",
+            "Attempts to deliver an event to a webhook or push receiver, by what came of them.",
+            labels=["outcome"],
+        )
+        totals = self._sums(known, "delivered")
+        for outcome in lines.OUTCOMES:
+            attempts.add_metric([outcome], totals.get(outcome, 0))
+        yield attempts
+        owing = lines.owing(self._platform, known if self._has_receivers() else [])
+        yield GaugeMetricFamily(
+            "turnkeeper_webhook_lines_owing",
+            "Receivers, counted in each workspace, that are owed an event.",
+            owing.lines_count,
+        )
+        age_ms = 0 if owing.oldest_ms is None else self._platform.now_ms() - owing.oldest_ms
+        yield GaugeMetricFamily(
+            "turnkeeper_webhook_oldest_owed_seconds",
+            "Age of the oldest event that a receiver is owed; 0: none.",
+            max(0, age_ms) / 1000,
+        )
+
+    def _has_receivers(self) -> bool:
+        control = self._platform.clients.control
+        return bool(control.exists(keys.WEBHOOKS, keys.PUSHES))
+
+    def _sums(self, workspace_ids: list[str], hash_name: str) -> dict[str, int]:
+        """A hash of counters, added up over workspaces."""
         pipe = self._platform.clients.data.pipeline(transaction=False)
         for workspace_id in workspace_ids:
-            pipe.hgetall(keys.of(workspace_id)["stats"])
+            pipe.hgetall(keys.of(workspace_id)[hash_name])
         totals: dict[str, int] = {}
         for row in pipe.execute():
             for event, count in row.items():

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app.core import schedules
+from app.core import lines, schedules, webhooks
 from app.core.events import Event
+from tests.integration.api.streaming import chunks, parse, stream_of
 from tests.seeds.clocks import EVERY_30_MIN, WS, Shift
 from tests.unit.api.web import Web
 
@@ -110,3 +111,25 @@ def overlaps(policy: str, name: str) -> Callable[[Shift, Web], Told]:
         return whole(next(e for e in shift.told(name) if e.mechanism == "overlap"))
 
     return hit
+
+
+def receiver_fails(shift: Shift, site: Web) -> Told:
+    """As the worker does it after the last attempt."""
+    made = webhooks.create(shift.platform, {"url": "https://hooks.example/"})
+    site.ok("POST", f"/workspaces/{WS}/notify", {"message": "owed"})
+    webhooks.disable(shift.platform, made.id, "16 attempts failed", 16)
+    return whole(shift.one("LIMIT_HIT"))
+
+
+def reader_of_last_week(shift: Shift, site: Web) -> Told:
+    def say() -> str:
+        return str(site.ok("POST", f"/workspaces/{WS}/notify", {"message": "x"})["id"])
+
+    first, _ = say(), say()
+    shift.platform.clock.wait(shift.platform.stopping, 8 * 86_400)
+    say()
+    lines.trim(shift.platform, [WS])
+    with stream_of(site, f"/workspaces/{WS}/events/stream", last_id=first) as response:
+        frames = chunks(response)
+        next(frames)
+        return parse(next(frames))[0].data  # type: ignore[no-any-return]

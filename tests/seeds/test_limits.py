@@ -25,6 +25,8 @@ from tests.seeds.limits_hit import (
     missed,
     overlaps,
     problem,
+    reader_of_last_week,
+    receiver_fails,
     too_many_memories,
     too_many_memories_says_so,
     whole,
@@ -346,18 +348,21 @@ ROWS = {
     "polls": Row("waiters_max", "TURNKEEPER_WAITERS_MAX", too_many_polls),
     "slow stream": Row("stream_buffer", "TURNKEEPER_STREAM_BUFFER_COUNT", slow_reader),
     "late stream": Row("events_kept", "TURNKEEPER_EVENTS_KEPT", late_reader),
+    "later": Row("events_kept_age", "TURNKEEPER_EVENTS_KEPT_S", reader_of_last_week),
+    "hook": Row("webhook_disabled", "TURNKEEPER_WEBHOOK_ATTEMPTS", receiver_fails),
 }
 
-PLACE = "where something is, or how it is logged"
 PACE = "how often or how long something is done; nothing is cut by it"
-KEPT = "retention of what has ended: a later request for it is told so (404)"
 NO_LIMITS = {
-    PLACE: "redis_url control_url redis_tls_verify redis_ca_cert port host log_level log_format "
-    "admin_token egress_allow",
+    "where something is, or how it is logged": "redis_url control_url redis_tls_verify "
+    "redis_ca_cert port host log_level log_format admin_token",
     PACE: "reap_interval_s sweep_interval_s dispatch_slice_s claims_per_visit stream_ping_s "
     "redeliver_after_s retry_backoff_s retry_backoff_max_s lane_max_wait_s poll_wait_max_s "
-    "message_wait_s redis_pool_size invariants_interval_s",
-    KEPT: "turns_kept turn_retention_s fires_kept idempotency_ttl_s",
+    "message_wait_s redis_pool_size invariants_interval_s "
+    "webhook_retry_s webhook_retry_max_s webhook_slots",
+    "retention of what has ended: a later request for it is told so (404)": "turns_kept "
+    "turn_retention_s fires_kept idempotency_ttl_s deliveries_kept",
+    "an address refused, or an attempt cut off: its row says so": "egress_allow webhook_timeout_s",
     "the ceiling's first rung; the request names the ceiling": "checkpoint_grace_s",
     "a process that does not stop in time; logged with mechanism=drain": "drain_s",
     "a store that does not answer: 503 store_unavailable": "redis_timeout_s",

@@ -55,6 +55,7 @@ CHILD = {
     "TURNKEEPER_SESSION_MODE": "Of a fire: `resume` where its schedule's last session goes on.",
     "TRACEPARENT": "The W3C trace context that came with the message, if one did.",
 }
+KINDS = {"GaugeMetricFamily": "gauge", "CounterMetricFamily": "counter"}
 EXTREME = 1e30
 
 
@@ -148,14 +149,15 @@ def _is_settings(node: ast.AST) -> bool:
 
 
 def gauges() -> Iterator[list[str]]:
-    """A row for each gauge that a scrape reads."""
+    """A row for each metric that a scrape reads and that no event counts."""
     tree = ast.parse((ROOT / "app/core/telemetry.py").read_text())
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "GaugeMetricFamily":
+        kind = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+        if isinstance(node, ast.Call) and kind in KINDS and isinstance(node.args[0], ast.Constant):
             name, text = (str(getattr(part, "value", "")) for part in node.args[:2])
             labels = next((word.value for word in node.keywords if word.arg == "labels"), None)
             names = ast.literal_eval(labels) if labels else []
-            yield [f"`{name}`", "gauge", ", ".join(f"`{label}`" for label in names), text]
+            yield [f"`{name}`", KINDS[kind], ", ".join(f"`{label}`" for label in names), text]
 
 
 def refusals() -> dict[str, set[str]]:

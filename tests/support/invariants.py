@@ -73,6 +73,7 @@ def check(kernel: Kernel) -> Stored:
     lives(stored)
     remembered(stored)
     fires(stored)
+    lines_of(kernel)
     for name in ("turns", "sessions", "fires", "memories"):
         for key, text in stored.hashes[name].items():
             assert not FLOAT.search(text), f"{key} carries a float: {text}"
@@ -186,6 +187,24 @@ def ledger(stored: Stored) -> None:
             assert "limit_ms" in row or "limit_count" in row, row
             assert "measured_ms" in row or "measured_count" in row, row
     assert set(stored.sets["fire_index"]) == set(stored.hashes["fires"])
+
+
+def lines_of(kernel: Kernel) -> None:
+    """Open lines, and only these, bound the trimming, by the time of what they have settled."""
+    records = {
+        key: json.loads(text) for key, text in kernel.data.hgetall(kernel.keys["lines"]).items()
+    }
+    opened = {
+        key: float(order(one.get("only") or one["cursor"])[0])
+        for key, one in records.items()
+        if "closed_at" not in one and "done_at" not in one
+    }
+    owed = dict(kernel.data.zrange(kernel.keys["owed"], 0, -1, withscores=True))
+    assert owed == opened, (owed, opened)
+    for key, one in records.items():
+        assert ("lease" in one) == ("lease_until" in one), (key, one)
+        assert key in opened or "lease" not in one, f"{key} is held though it is closed"
+        assert not one.get("next_at") or one["attempts"] > 0, (key, one)
 
 
 def remembered(stored: Stored) -> None:

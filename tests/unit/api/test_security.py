@@ -62,6 +62,10 @@ SCOPE_OF = {
     **dict.fromkeys(("GET /admin/tokens", "POST /admin/tokens", "GET /admin/liveness"), "admin"),
     **dict.fromkeys(("GET /admin/export", "POST /admin/import"), "admin"),
     "DELETE /admin/tokens/<token_id>": "admin",
+    **dict.fromkeys(("GET /admin/webhooks", "POST /admin/webhooks"), "admin"),
+    **{f"{verb} /admin/webhooks/<webhook_id>": "admin" for verb in ("GET", "PATCH", "DELETE")},
+    **{f"POST /admin/webhooks/<webhook_id>/{v}": "admin" for v in ("rotate", "test", "replay")},
+    "GET /admin/webhooks/<webhook_id>/deliveries": "admin",
     **dict.fromkeys(
         ("GET /admin/invariants", "POST /admin/invariants/<workspace_id>/run"), "admin"
     ),

@@ -1,6 +1,7 @@
 -- Appends an event in the same step as the change it tells of, counts it, wakes who waits.
 -- A payload that came as JSON text goes on as it came: decoding it would turn [] into {}.
--- @keys events stats wake
+-- What an open line still owes is trimmed by trim.lua alone, which looks where that begins.
+-- @keys events stats wake owed
 -- @args events_kept
 -- @include base
 local function emit(event, turn, session, payload, mechanism)
@@ -16,7 +17,12 @@ local function emit(event, turn, session, payload, mechanism)
   add('session_id', session and session.id)
   add('fence', session and session.fence)
   add('mechanism', mechanism)
-  local id = redis.call('XADD', K.events, 'MAXLEN', '~', A.events_kept, '*', unpack(fields))
+  local id
+  if redis.call('EXISTS', K.owed) == 1 then
+    id = redis.call('XADD', K.events, '*', unpack(fields))
+  else
+    id = redis.call('XADD', K.events, 'MAXLEN', '~', A.events_kept, '*', unpack(fields))
+  end
   redis.call('HINCRBY', K.stats, event, 1)
   redis.call('PUBLISH', K.wake, id)
   return id
