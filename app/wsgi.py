@@ -6,9 +6,10 @@ from flask import Flask, Response
 from prometheus_client import CollectorRegistry
 
 from app import ui
-from app.api import a2a, admin, errors, health, operation, registry, runtime, schedules, streams
+from app.api import admin, errors, health, operation, registry, runtime, schedules, streams
 from app.api import turns as turn_routes
 from app.api import workspaces as workspace_routes
+from app.api.a2a import routes as a2a
 from app.api.hub import Hub
 from app.core import telemetry
 from app.core.platform import Platform

@@ -130,6 +130,7 @@ def _finish(workspace_id: str, session_id: str, body: models.Finish) -> str:
     result["text"], cut = _bounded(result.get("text") or "", platform().settings.output_max_bytes)
     if cut:
         limits.append(cut)
+    _check_rich(result)
     if body.error:
         result["error"] = body.error.model_dump(exclude_none=True)
     if body.exit_code is not None:
@@ -140,6 +141,27 @@ def _finish(workspace_id: str, session_id: str, body: models.Finish) -> str:
     return sessions.finish(
         platform(), workspace_id, session_id, body.fence, body.outcome, result, note
     )
+
+
+def _check_rich(result: dict[str, Any]) -> None:
+    """Parts and artifacts are kept only in the protocol's own form: they are shown as they are.
+
+    Raises:
+        InvalidInput.
+    """
+    if not (result.get("parts") or result.get("artifacts")):
+        return
+    # Here: nobody else of these routes needs the protocol's types, which take 0.15 s to load.
+    from app.api.a2a import wire
+    from app.api.a2a.faults import Fault
+
+    try:
+        if result.get("parts"):
+            result["parts"] = wire.parts(result["parts"])
+        if result.get("artifacts"):
+            result["artifacts"] = [wire.artifact(one) for one in result["artifacts"]]
+    except Fault as fault:
+        raise InvalidInput("result", fault.message) from fault
 
 
 def _bounded(text: str, limit_bytes: int) -> tuple[str, dict[str, Any] | None]:

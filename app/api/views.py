@@ -35,6 +35,7 @@ def workspace(found: workspaces.Workspace, settings: Settings) -> dict[str, Any]
         "stall_after_s": found.limit_ms("stall_ms", settings.stall_after_s) / 1000,
         "team": stored.get("team"),
         "redeliver": stored.get("redeliver") or "on_loss",
+        "legacy_card": stored.get("legacy_card") != "0",
         "current_task": stored.get("current_task"),
         "last_heartbeat_at": at("beat_at"),
         "created_at": at("created_at"),

@@ -61,6 +61,8 @@ NAMES = {
     "turns": "turns",  # hash: turn id -> record
     "bodies": "bodies",  # hash: turn id -> what was asked (opaque to scripts)
     "results": "results",  # hash: turn id -> what came back (opaque to scripts)
+    "changed": "changed",  # zset: turn id -> state_at; every turn that is kept, by its last change
+    "push": "push",  # hash: "turn id:config id" -> where changes of a turn are pushed
     "open": "open",  # zset: turn id -> seq; every turn in a state that is not terminal
     "done": "done",  # zset: turn id -> ended_at_ms; trimmed by count and age
     "dead": "dead",  # zset: turn id -> ended_at_ms; dead letters, never trimmed

@@ -1,7 +1,7 @@
 """Turns and sessions as the scripts write them: values, read from JSON, never written back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -42,6 +42,7 @@ class Turn(_Record):
     redeliver: str | None = None
     max_attempts: int | None = None
     replay_of: str | None = None
+    push: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ FOREIGN = frozenset(
 )
 
 Seconds = float
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def _plain(name: str, *aliases: str) -> AliasChoices:
@@ -170,6 +171,34 @@ class Settings(BaseSettings):
     stream_buffer_count: int = Field(
         1_000, ge=10, description="Events a slow stream may lag before it gets a gap."
     )
+    stream_write_timeout_s: Seconds = Field(
+        30,
+        gt=0,
+        description="A client that takes nothing of its A2A stream for so long is dropped.",
+    )
+    a2a_ping_s: Seconds = Field(
+        2,
+        gt=0,
+        description="Comment ping on a quiet A2A stream; clients leave after 5 s of silence.",
+    )
+    history_max_bytes: int = Field(
+        1_048_576,
+        ge=1024,
+        description="Messages of a turn's exchange kept with it; the oldest go first.",
+    )
+    push_configs_max: int = Field(
+        10, ge=1, description="Push notification configurations of one turn."
+    )
+    public_url: str = Field(
+        "", description="Address under which clients reach us, for agent cards; empty: as asked."
+    )
+    public_cards: bool = Field(
+        False, description="Agent cards are shown to anybody, not only under a token."
+    )
+    open_loopback: bool = Field(
+        False,
+        description="Whoever is on this machine may read and send without a token; development.",
+    )
     drain_s: Seconds = Field(
         20, gt=0, description="How long a stopping process may take to put its work down."
     )
@@ -198,6 +227,10 @@ class Settings(BaseSettings):
                 (
                     0 < self.idle_timeout_s < self.heartbeat_interval_s * 2,
                     "idle_timeout_s >= 2 * heartbeat_interval_s: who beats is not idle",
+                ),
+                (
+                    self.open_loopback and self.host not in LOOPBACK,
+                    "open_loopback only where host is 127.0.0.1, ::1 or localhost",
                 ),
                 (
                     self.retry_backoff_s > self.retry_backoff_max_s,

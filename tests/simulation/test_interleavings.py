@@ -44,6 +44,32 @@ CONTROLS = {
         "if row and (row.turn_id or A.mode ~= 'manual') then",
         "if nil then",
     ),
+    "an old answer is left": ("follow", "redis.call('HDEL', K.results, turn.id)", ""),
+    "an answer to a turn that runs": (
+        "follow",
+        "if turn.state ~= 'input_required' then",
+        "if TERMINAL[turn.state] then",
+    ),
+    "no bound on answers": (
+        "follow",
+        "if depth >= tonumber(A.queue_depth_max) then",
+        "if nil then",
+    ),
+    "an answer goes to another lane": (
+        "follow",
+        "RANK[turn.lane] * 1e12 + turn.seq",
+        "RANK[turn.lane] * 1e12 + turn.seq + 1e12",
+    ),
+    "pushes outlive their turn": (
+        "finish",
+        "redis.call('HDEL', K.push, id .. ':' .. config_id)",
+        "",
+    ),
+    "no order by last change": (
+        "claim",
+        "redis.call('ZADD', K.changed, turn.state_at, turn.id)",
+        "",
+    ),
     "no bound": ("submit", "if depth >= tonumber(A.queue_depth_max) then", "if nil then"),
     "zombies are foreign": (
         "heartbeat",

@@ -20,6 +20,7 @@ from app.core.records import Session
 from app.core.schedules import Schedule
 from app.core.sessions import OUTCOMES, Claim, NoClaim
 from app.core.states import LANES, LIVE, TERMINAL
+from tests.simulation import following
 from tests.simulation.oracle import clocks, predict, reachable, slots, waiting
 from tests.support import invariants
 from tests.support.invariants import Stored
@@ -32,6 +33,9 @@ JUMPS_MS = {1: 6, 50: 4, 1_000: 6, 4_000: 5, 20_000: 4, 61_000: 2, 190_000: 1, 1
 STEPS: dict[str, int] = {
     "submit": 14,
     "repeat": 3,
+    "follow": 8,
+    "follow_again": 2,
+    "push": 6,
     "beat": 12,
     "claim": 18,
     "claim_again": 2,
@@ -65,6 +69,7 @@ class Walk:
         self.held: list[Session] = []
         self.claims: list[Claim] = []
         self.finished: list[tuple[Session, str]] = []
+        self.followed: list[tuple[str, str]] = []
         self.named: dict[str, str] = {}
         self.made: list[tuple[str, int]] = []
         self.terminal: dict[str, str] = {}
@@ -138,10 +143,19 @@ class Walk:
         first = self.stored.turns.get(self.named.get(key, ""))
         answer = self.try_submit(repeat_key=key)
         if answer is not None:
-            is_open = first is not None and first["state"] not in TERMINAL
+            is_open = first is not None and first["state"] not in TERMINAL | {"input_required"}
             assert answer.outcome == ("coalesced" if is_open else "accepted")
             assert (answer.turn_id == self.named.get(key)) == is_open
             self.named[key] = answer.turn_id
+
+    def follow(self) -> None:
+        following.follow(self)
+
+    def follow_again(self) -> None:
+        following.follow_again(self)
+
+    def push(self) -> None:
+        following.push(self)
 
     def try_submit(self, **fields: Any) -> Any:
         depth = len(waiting(self.stored))

@@ -11,8 +11,11 @@ from typing import Any
 from app.core import states
 from tests.support.kernel import Kernel
 
-HASHES = ("workspace", "turns", "sessions", "lanes", "fires", "bodies", "bound")
-SETS = ("open", "done", "dead", "live", "ended", "returned", "delayed", "inbox", "fire_index")
+HASHES = ("workspace", "turns", "sessions", "lanes", "fires", "bodies", "bound", "results", "push")
+SETS = (
+    *("open", "done", "dead", "live", "ended", "returned", "delayed", "inbox", "fire_index"),
+    "changed",
+)
 GROUP = "turnkeeper"
 FLOAT = re.compile(r"[:\[ ]-?\d+(\.\d+|(\.\d+)?[eE][+-]?\d+)[,}\]]")
 
@@ -62,6 +65,7 @@ def check(kernel: Kernel) -> Stored:
     lanes(stored)
     slots(stored)
     ledger(stored)
+    kept(stored)
     for name in ("turns", "sessions", "fires"):
         for key, text in stored.hashes[name].items():
             assert not FLOAT.search(text), f"{key} carries a float: {text}"
@@ -155,6 +159,19 @@ def ledger(stored: Stored) -> None:
             assert json.loads(text)["state"] == turn["state"], (text, turn)
             assert json.loads(text)["turn_id"] == key
     assert set(stored.sets["fire_index"]) == set(stored.hashes["fires"])
+
+
+def kept(stored: Stored) -> None:
+    """What hangs on a turn goes with it: its place by last change, its pushes, its answer."""
+    at = {key: turn["state_at"] for key, turn in stored.turns.items()}
+    assert stored.sets["changed"] == at, "the order by last change is another"
+    pushed = {f"{key}:{one}" for key, turn in stored.turns.items() for one in turn.get("push", ())}
+    assert set(stored.hashes["push"]) == pushed
+    assert set(stored.hashes["results"]) <= set(stored.turns)
+    waiting = {key for key, turn in stored.turns.items() if turn.get("follow_call")}
+    for key in waiting:
+        if stored.turns[key]["state"] == "queued":
+            assert key not in stored.hashes["results"], f"{key} waits with an old answer"
 
 
 def pending(kernel: Kernel, lane: str) -> set[str]:

@@ -53,6 +53,8 @@ from app.api.models.schedules import (
     Schedules,
 )
 from app.api.models.turns import (
+    A2AObject,
+    AgentCard,
     Queued,
     QueueEntry,
     RpcAnswer,
@@ -82,6 +84,8 @@ from app.api.models.workspaces import (
 )
 
 __all__ = [
+    "A2AObject",
+    "AgentCard",
     "Activities",
     "Activity",
     "ActivityQuery",

@@ -332,5 +332,5 @@ def test_the_openapi_document_names_scope_and_problems_of_each_operation(fake: W
             if int(status) >= 400:
                 assert list(answer["content"]) == ["application/problem+json"], name
         if method in ("POST", "PATCH") and "requestBody" not in told:
-            assert path.endswith(("/resume", "/run", "/replay", "/login-links")), name
+            assert path.endswith(("/resume", "/run", "/replay", "/login-links", ":subscribe")), name
     assert seen > 40

@@ -1,5 +1,5 @@
 -- Moves turns between states by the table, keeps the cron ledger in step, settles the ended.
--- @keys turns bodies results open done dead fires
+-- @keys turns bodies results open done dead fires changed push
 -- @keys lane_urgent lane_chat lane_task lane_cron lane_info
 -- @args turns_kept turn_retention_ms
 -- @include event
@@ -9,6 +9,7 @@ local function fire_of(turn) return turn.schedule_id .. ':' .. string.format('%.
 
 local function save(turn)
   redis.call('HSET', K.turns, turn.id, cjson.encode(turn))
+  redis.call('ZADD', K.changed, turn.state_at, turn.id)
   if turn.schedule_id then
     redis.call('HSET', K.fires, fire_of(turn), cjson.encode({
       state = turn.state, turn_id = turn.id, at = turn.state_at, reason = turn.mechanism,
@@ -19,6 +20,11 @@ end
 
 local function forget_oldest()
   local function drop(id)
+    local turn = read(K.turns, id)
+    for _, config_id in ipairs(turn and turn.push or {}) do
+      redis.call('HDEL', K.push, id .. ':' .. config_id)
+    end
+    redis.call('ZREM', K.changed, id)
     redis.call('HDEL', K.turns, id)
     redis.call('HDEL', K.bodies, id)
     redis.call('HDEL', K.results, id)
