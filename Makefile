@@ -62,7 +62,7 @@ agents: .venv/stamp-test ## the real codex and claude, from npm, against a fake 
 seeds: .venv/stamp-test servers ## the two field reports as told
 	@$(PYTEST) tests/seeds
 
-sim: .venv/stamp-test ## random interleavings in virtual time
+sim: .venv/stamp-test servers ## random interleavings, and months of schedules, in virtual time
 	@$(PYTEST) tests/simulation
 
 bench: .venv/stamp-test ## the speeds of this machine, as ratios to a raw loop

@@ -2,19 +2,33 @@
 
 from dataclasses import dataclass
 
+import structlog
 from flask import Flask, Response
 from prometheus_client import CollectorRegistry
 
 from app import ui
-from app.api import admin, errors, health, operation, registry, runtime, schedules, streams
+from app.api import (
+    admin,
+    backup,
+    crontabs,
+    errors,
+    health,
+    operation,
+    registry,
+    runtime,
+    schedules,
+    streams,
+)
+from app.api import memories as memory_routes
 from app.api import turns as turn_routes
 from app.api import workspaces as workspace_routes
 from app.api.a2a import routes as a2a
 from app.api.hub import Hub
-from app.core import telemetry
+from app.core import memory_index, telemetry
 from app.core.platform import Platform
 from app.core.settings import Settings
 
+log = structlog.get_logger(__name__)
 CONTENT_POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; "
     "frame-ancestors 'none'; form-action 'self'"
@@ -28,11 +42,13 @@ class Here:
     platform: Platform
     hub: Hub
     registry: CollectorRegistry
+    indexes: memory_index.Indexes
 
     def stop(self) -> None:
         """End streams and polls, so that a stopping server need not wait for them."""
         self.platform.stopping.set()
         self.hub.stop()
+        self.indexes.close()
 
 
 def create_app(settings: Settings | None = None, platform: Platform | None = None) -> Flask:
@@ -46,12 +62,14 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
         settings = settings or Settings.from_env()
         telemetry.configure_logs(settings)
         platform = Platform.start(settings)
+    if fault := memory_index.fault():
+        log.error("memories cannot be searched here, only listed", fault=fault)
     app = Flask("turnkeeper", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = platform.settings.body_max_bytes
     app.url_map.strict_slashes = False
     metrics = CollectorRegistry()
     metrics.register(telemetry.Collector(platform))
-    app.extensions["turnkeeper"] = Here(platform, Hub(platform), metrics)
+    app.extensions["turnkeeper"] = Here(platform, Hub(platform), metrics, memory_index.Indexes())
     app.before_request(operation.authorize)
     app.after_request(_headers)
     errors.install(app)
@@ -62,9 +80,12 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
         runtime,
         turn_routes,
         schedules,
+        memory_routes,
+        crontabs,
         a2a,
         streams,
         admin,
+        backup,
         ui,
     ):
         app.register_blueprint(module.blueprint)

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 from runtime import selfexec
+from runtime.cgroup import Group
 from runtime.children import Children
 from runtime.kill import Target
 from runtime.settings import process_environ, without_secrets
@@ -26,7 +27,7 @@ class Guard:
             env=selfexec.module_environ(without_secrets(process_environ())),
         )
 
-    def watch(self, target: Target, directory: Path) -> None:
+    def watch(self, target: Target, directory: Path, group: Group) -> None:
         """Kill this one and remove its files if the supervisor dies.
 
         Called with pid 0 before the child exists, and again with its pid.
@@ -37,6 +38,7 @@ class Guard:
                 "pid": target.pid,
                 "created": target.created,
                 "directory": str(directory),
+                "group": str(group.directory or ""),
             }
         )
 

@@ -1,7 +1,8 @@
 """The kill ladder: end a child and all it started, then look whether anything is left.
 
 The group alone is not enough: tools of agents run in sessions of their own, so descendants,
-the child's session and an environment marker are searched as well.
+the child's session and an environment marker are searched as well, and its control group where
+there is one.
 """
 
 import enum
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,17 +84,24 @@ def climb(
     rungs: tuple[signal.Signals, ...],
     grace_s: float,
     hurry: threading.Event,
+    kill_all: Callable[[], None] = lambda: None,
 ) -> KillReport:
     """Signal what ``find`` gives, rung by rung, until it gives nothing. Blocks.
 
     Each process gets each signal once (two SIGINTs mean "force" to many programs), SIGKILL on
-    every look. Setting ``hurry`` jumps to the last rung.
+    every look, which ``kill_all`` follows. Setting ``hurry`` jumps to the last rung. Where
+    something was signaled, two looks
+    in a row must find nothing: one reads process after process, and a process that forks and
+    exits meanwhile leaves a child that it has not seen.
     """
     sent, sent_at, poll_s = 0, time.monotonic(), POLL_MIN_S
     told: dict[tuple[psutil.Process, signal.Signals], Signaled] = {}
     pause = threading.Event()
     while True:
         alive = find()
+        if not alive and told:
+            pause.wait(POLL_MIN_S)
+            alive = find()
         since_s = time.monotonic() - sent_at
         is_hurried = hurry.is_set()
         step = next_step(sent, len(rungs), since_s, grace_s, len(alive), is_hurried=is_hurried)
@@ -102,6 +111,8 @@ def climb(
             sent = len(rungs) if is_hurried else sent + 1
             sent_at, poll_s = time.monotonic(), POLL_MIN_S
         _signal_all(alive, rungs[sent - 1], told)
+        if rungs[sent - 1] == signal.SIGKILL:
+            kill_all()
         pause.wait(poll_s)
         poll_s = min(poll_s * 1.5, POLL_MAX_S)
 
@@ -177,11 +188,12 @@ def _signal_all(
         name = _name(process)
         try:
             process.send_signal(rung)
-            if process.status() == psutil.STATUS_STOPPED and rung != signal.SIGKILL:
-                process.send_signal(signal.SIGCONT)  # a stopped process does not see the signal
         except psutil.Error:
             continue  # gone since the look, or not ours: the next look tells which
         told[(process, rung)] = Signaled(process.pid, name, rung.name)
+        with suppress(psutil.Error):  # it may have ended of the signal already
+            if process.status() == psutil.STATUS_STOPPED and rung != signal.SIGKILL:
+                process.send_signal(signal.SIGCONT)  # a stopped process does not see the signal
 
 
 def _name(process: psutil.Process) -> str:

@@ -10,6 +10,7 @@ import psutil
 import structlog
 
 from runtime import threads
+from runtime.cgroup import Group
 from runtime.kill import KILL_RUNGS, LEFTOVER_RUNGS, KillReport, Target, climb, find_alive
 
 log = structlog.get_logger(__name__)
@@ -21,7 +22,9 @@ REPORTED_MAX = 50
 class Killer:
     """Starts at most one ladder; a later, harsher wish hurries it."""
 
-    def __init__(self, target: Target, grace_s: float, strays: Callable[[], list[int]]) -> None:
+    def __init__(
+        self, target: Target, grace_s: float, strays: Callable[[], list[int]], group: Group
+    ) -> None:
         self.left: tuple[str, ...] = ()
         self._why = ""
         self._report = KillReport((), ())
@@ -29,31 +32,25 @@ class Killer:
         self._target = target
         self._grace_s = grace_s
         self._strays = strays
+        self._group = group
         self._hurry = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def start(self, rungs: tuple[signal.Signals, ...], why: str) -> None:
         """Begin to climb, without waiting for it."""
-        grace_s = LEFTOVER_GRACE_S if rungs == LEFTOVER_RUNGS else self._grace_s
         with self._lock:
             if rungs == KILL_RUNGS or (self._thread is not None and rungs == LEFTOVER_RUNGS):
                 self._hurry.set()
-            if self._thread is None:
-                self._thread = threads.start(
-                    f"kill-{self._target.pid}",
-                    lambda: self._climb(rungs, why, grace_s),
-                    lambda: None,
-                )
+            self._begin(rungs, why)
 
     def clean_up(self) -> None:
         """After the leader's exit: wait for the ladder, or end what the leader left behind."""
-        with self._lock:
-            thread = self._thread
-        if thread is not None:
-            thread.join()
-        elif self._find():
-            self._climb(LEFTOVER_RUNGS, "leftover_processes", LEFTOVER_GRACE_S)
+        if self._thread is None and self._find():
+            with self._lock:
+                self._begin(LEFTOVER_RUNGS, "leftover_processes")
+        if self._thread is not None:
+            self._thread.join()
 
     def limits(self, mechanism: str, reason: str) -> list[dict[str, Any]]:
         """What the ladder did, as an entry of finish's ``limits``; none if it was not climbed.
@@ -79,15 +76,25 @@ class Killer:
             entry["signaled_count"] = len(signaled)
         return [entry]
 
+    def _begin(self, rungs: tuple[signal.Signals, ...], why: str) -> None:
+        """Under the lock. The first ladder stays the only one: a later wish can but hurry it."""
+        if self._thread is None:
+            grace_s = LEFTOVER_GRACE_S if rungs == LEFTOVER_RUNGS else self._grace_s
+            self._thread = threads.start(
+                f"kill-{self._target.pid}",
+                lambda: self._climb(rungs, why, grace_s),
+                lambda: None,
+            )
+
     def _climb(self, rungs: tuple[signal.Signals, ...], why: str, grace_s: float) -> None:
         began_at = time.monotonic()
-        report = climb(self._find, rungs, grace_s, self._hurry)
+        report = climb(self._find, rungs, grace_s, self._hurry, self._group.kill)
         self.left, self._report, self._why = report.left, report, why
         self._elapsed_s = time.monotonic() - began_at
         _log(self._target, why, report)
 
     def _find(self) -> list[psutil.Process]:
-        return find_alive(self._target, self._strays())
+        return find_alive(self._target, [*self._strays(), *self._group.pids()])
 
 
 def _log(target: Target, why: str, report: KillReport) -> None:

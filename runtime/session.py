@@ -5,11 +5,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from runtime.agents.base import Agent, Command, Ending, LaunchError, Outcome, Resume
+from runtime.cgroup import Group
 from runtime.chats import Chats
 from runtime.child import Child, start_child
 from runtime.children import Children
@@ -27,6 +29,7 @@ from runtime.wire import Directive, Turn
 
 log = structlog.get_logger(__name__)
 
+STUCK_LOOK_S = 1.0
 MECHANISMS = {"canceled": "cancel", "terminated": "terminate"}
 
 Rungs = tuple[signal.Signals, ...]
@@ -46,20 +49,26 @@ class Host:
     children: Children
     guard: Guard
     find_strays: Callable[[], list[int]]
+    groups_in: Path | None
     on_directives: Callable[[tuple[Directive, ...]], None]
     on_left: Callable[[tuple[str, ...]], None]
+    make_killer: Callable[..., Killer] = Killer
 
 
 @dataclass
 class _State:
     """Guarded by the session's lock. ``end_as``: why we end the child, the first reason wins
-    over later ones except that ``stale`` wins over all. ``wish``: what was asked of the child."""
+    over later ones except that ``stale`` wins over all. ``came_late``: the child (``is_over``) had
+    ended by itself before that. ``wish``: what was asked of the child."""
 
     obeyed: set[str] = field(default_factory=set)
     end_as: str = ""
     reason: str = ""
+    is_over: bool = False
+    came_late: bool = False
     wish: dict[str, Any] | None = None
     killer: Killer | None = None
+    group: Group = field(default_factory=lambda: Group(None))
     files: SessionFiles | None = None
     child: Child | None = None
 
@@ -82,12 +91,13 @@ class Session:
             with session_files(self.turn) as files:
                 resume = self._host.chats.find(self.turn)
                 outcome, report = self._attempt(files, resume)
-                if outcome.is_resume_lost and not self._state.end_as:
+                if self._may_try_again(outcome):
                     self._log.warning("chat_lost", error=str(outcome.error))
                     self._host.chats.forget(self.turn)
                     outcome, report = self._attempt(files, None)
                 self._finish(outcome, report)
         except LaunchError as error:
+            self._state.group.remove()
             self._host.guard.unwatch(self.turn.session_id)
             self._log.error("launch_failed", code=error.code, error=str(error))
             failure = {"code": error.code, "message": str(error)}
@@ -144,11 +154,23 @@ class Session:
 
     def _end_child(self, end_as: str, rungs: Rungs, why: str) -> None:
         with self._lock:
-            if not self._state.end_as or end_as == "stale":
-                self._state.end_as, self._state.reason = end_as, why
-            killer = self._state.killer
+            state = self._state
+            if not state.end_as or end_as == "stale":
+                state.end_as, state.reason = end_as, why
+                has_exited = state.child is not None and state.child.is_done.is_set()
+                state.came_late = state.is_over or has_exited
+            killer = state.killer
         if killer is not None:
             killer.start(rungs, why)
+        self._wake.set()  # from now on it looks each second whether the ladder has given up
+
+    def _may_try_again(self, outcome: Outcome) -> bool:
+        """Without the chat that its agent has lost; not when the session is to end."""
+        with self._lock:
+            if not outcome.is_resume_lost or self._state.end_as:
+                return False
+            self._state.is_over = False
+            return True
 
     def _attempt(
         self, files: SessionFiles, resume: Resume | None
@@ -170,7 +192,9 @@ class Session:
         with self._lock:
             if self._state.end_as:
                 raise LaunchError("canceled", "ended before it began")
-            host.guard.watch(Target(0, 0.0, turn.session_id), files.directory)
+            group = Group.make(host.groups_in, turn.session_id)
+            self._state.group = group
+            host.guard.watch(Target(0, 0.0, turn.session_id), files.directory, group)
             child = start_child(
                 launch,
                 environ,
@@ -181,10 +205,13 @@ class Session:
                 self._wake.set,
                 uses_pty=command.uses_pty,
             )
-            self._state.killer = Killer(child.target, settings.kill_grace_s, host.find_strays)
+            group.add(child.target.pid)  # what it forked before that is found by the search
+            self._state.killer = host.make_killer(
+                child.target, settings.kill_grace_s, host.find_strays, group
+            )
             self._state.files, self._state.child = files, child
             self._pass_on_wish()
-        host.guard.watch(child.target, files.directory)
+        host.guard.watch(child.target, files.directory, group)
         self._log.info("child_started", pid=child.process.pid)
         return child
 
@@ -194,7 +221,7 @@ class Session:
         kept: Resume | None = None
         settings = self._host.settings
         batch_s, keepalive_s = settings.output_interval_s, settings.keepalive_s
-        while not child.is_done.is_set():
+        while not (child.is_done.is_set() or self._is_stuck()):
             now = time.monotonic()
             kept = self._keep_chat(agent, kept)
             next_due = due(now, sent_at, child.has_news(), batch_s, keepalive_s)
@@ -211,10 +238,16 @@ class Session:
                 wait_s = min(wait_s, settings.exit_wait_s)
                 if now - over_at >= settings.exit_wait_s:
                     self._kill_lingering()
-            self._wake.wait(wait_s)
+            self._wake.wait(min(wait_s, STUCK_LOOK_S) if self._state.end_as else wait_s)
             self._wake.clear()
         if child.has_news() and (sent_at > began_at or agent.reads_lines):
             self._report_news(child)  # the end of what somebody follows live; every tool event
+
+    def _is_stuck(self) -> bool:
+        """Has the ladder given up? Then nobody waits for this child any longer: its slot would
+        never be free, and nobody would be told that the runtime is wedged."""
+        killer = self._state.killer
+        return killer is not None and bool(killer.left)
 
     def _keep_chat(self, agent: Agent, kept: Resume | None) -> Resume | None:
         """Remember the agent's chat as soon as it is known: it outlives a killed supervisor."""
@@ -242,8 +275,10 @@ class Session:
             killer, state = self._state.killer, self._state
             is_asked = state.wish is not None
             state.files = state.child = None  # a late request has nowhere to go
+            state.is_over = True
         assert killer is not None  # noqa: S101 - set together with the child
         killer.clean_up()
+        state.group.remove()
         self._host.guard.unwatch(self.turn.session_id)
         self._host.children.reap_orphans()
         if killer.left:
@@ -251,10 +286,14 @@ class Session:
         self._keep_chat(agent, None)
         note, exit_code = read_checkpoint(files.checkpoint), child.process.returncode
         ending = Ending(
-            exit_code, child.stdout.text(), child.stderr.text(), is_asked, note is not None
+            -signal.SIGKILL if exit_code is None else exit_code,
+            child.stdout.text(),
+            child.stderr.text(),
+            is_asked,
+            note is not None,
         )
         outcome = agent.outcome(ending)
-        mechanism = MECHANISMS.get(state.end_as, "")
+        mechanism = "" if state.came_late else MECHANISMS.get(state.end_as, "")
         ladder = killer.limits(mechanism, state.reason if mechanism else "")
         return outcome, {
             "checkpoint": note if note is not None else outcome.checkpoint,
@@ -265,6 +304,10 @@ class Session:
     def _finish(self, outcome: Outcome, report: dict[str, Any]) -> None:
         with self._lock:
             end_as, reason = self._state.end_as, self._state.reason
+            is_late = self._state.came_late and not outcome.is_resume_lost
+        if is_late and end_as != "stale":  # its own end stands; a second run would do it again
+            self._log.info("outcome_stands", outcome=outcome.outcome, asked=end_as)
+            end_as = ""
         if end_as == "stale":
             self._log.warning("finish_dropped", outcome=outcome.outcome, error="stale_fence")
             return

@@ -18,7 +18,7 @@ import httpx
 import psutil
 import structlog
 
-from runtime import backoff, courier, options, threads
+from runtime import backoff, cgroup, courier, options, threads
 from runtime.agents import kinds
 from runtime.beats import beat_until
 from runtime.chats import Chats
@@ -129,6 +129,7 @@ class Supervisor:
             children=self._children,
             guard=guard,
             find_strays=self._find_strays,
+            groups_in=cgroup.find_own(),
             on_directives=self._direct,
             on_left=self._note_left,
         )
@@ -218,7 +219,7 @@ class Supervisor:
         return self._children.strays() if self._roster.count() == 1 else []
 
     def _note_left(self, left: tuple[str, ...]) -> None:
-        self._left = left
+        self._left = tuple(dict.fromkeys((*self._left, *left)))
 
     def _say_stopping(self) -> None:
         """A beat at once that offers no slot, or turns would be claimed for nobody to fetch."""

@@ -4,7 +4,7 @@ import math
 
 import structlog
 
-from app.core import doorbell, sessions
+from app.core import doorbell, memories, sessions
 from app.core.errors import StaleFence
 from app.core.platform import Platform
 from app.core.records import Session
@@ -65,7 +65,9 @@ def hand_over(platform: Platform, adapter: Adapter, workspace_id: str, claim: Cl
             result = {"error": {"code": "schedule_removed", "message": "its schedule was removed"}}
             sessions.finish(platform, workspace_id, session.id, session.fence, "canceled", result)
             return
-        adapter.deliver(platform, workspace_id, claim, bind(claim))
+        budget = platform.settings.memories_bind_max_bytes
+        readings = memories.at_claim(platform, workspace_id, budget)
+        adapter.deliver(platform, workspace_id, claim, bind(claim, readings, budget))
     except DeliveryFailed as failure:
         log.warning(
             "TURN_RETURNED", workspace_id=workspace_id, turn_id=turn.id, reason=failure.reason

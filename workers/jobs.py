@@ -6,7 +6,7 @@ from redis.exceptions import RedisError
 from app.core import doorbell, ids, keys
 from app.core.errors import TurnkeeperError
 from app.core.platform import Platform, current
-from workers import reaper
+from workers import invariants, reaper
 from workers import sweep as sweeping
 from workers.adapters.base import Adapter
 from workers.adapters.inbox import Inbox
@@ -84,11 +84,13 @@ def reap() -> None:
 
 
 def sweep() -> None:
-    """Ticked every ``sweep_interval_s``: repair the hints. Copies that queued up meanwhile pass."""
+    """Ticked every ``sweep_interval_s``: repair the hints, then check some invariants. Copies that
+    queued up meanwhile pass."""
     platform = current()
     hold_ms = round(platform.settings.sweep_interval_s * 500)
     if platform.clients.control.set("tk:sweep:hold", "1", nx=True, px=hold_ms):
         repair()
+        invariants.check_some(platform, between=lambda: reaper.reap(platform))
 
 
 def repair() -> None:

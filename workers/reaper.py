@@ -15,7 +15,7 @@ from app.core.platform import Platform
 from app.core.records import Session
 from app.core.schedules import Schedule
 from app.core.workspaces import Workspace
-from workers import watchdog
+from workers import freshness, watchdog
 from workers.watchdog import Limit, Limits
 
 BATCH = 200
@@ -94,8 +94,10 @@ def look(platform: Platform, workspace_id: str) -> int | None:
     live = sessions.live(platform, workspace_id)
     times = [at for session in live if (at := _session(this, session)) is not None]
     times += _capacity(this)
+    times += _expiry(this)
     times += _pauses(this)
     times += _preemption(this, live)
+    times += _freshness(this, live)
     return max(1, int(min(times) - this.now)) if times else None
 
 
@@ -187,6 +189,25 @@ def _capacity(this: Look) -> list[float]:
         log.warning("WORKSPACE_DEGRADED", workspace_id=found.id, mechanism="heartbeat_late")
     left_ms = platform.clients.data.pttl(keys.of(found.id)["capacity"])
     return [this.now + max(left_ms, 0) + 1]
+
+
+def _freshness(this: Look, live: list[Session]) -> list[float]:
+    """Have a session wrap up whose prompt or memories have changed, where its schedule says so."""
+    rows = freshness.due(this.platform, this.found, live)
+    for session in live:
+        if session.id in rows and session.started_at is not None:
+            grace_s = this.platform.settings.checkpoint_grace_s
+            _ask(this, session, freshness.request(rows[session.id], this.now, grace_s))
+    waits = any(session.id in rows and session.started_at is None for session in live)
+    return [this.now + freshness.START_LOOK_MS] if waits else []
+
+
+def _expiry(this: Look) -> list[float]:
+    """End what has waited longer than its time to live; when the next of them has."""
+    if not this.found.depth:
+        return []
+    next_ms = turns.expire(this.platform, this.found.id)
+    return [] if next_ms is None else [next_ms]
 
 
 def _pauses(this: Look) -> list[float]:

@@ -6,9 +6,10 @@ from contextlib import suppress
 import structlog
 from redis.exceptions import RedisError
 
-from app.core import doorbell, keys, schedules, workspaces
+from app.core import doorbell, forecasting, keys, schedules, telling, workspaces
 from app.core.errors import ScheduleNotFound
 from app.core.platform import Platform
+from workers import forecasts
 
 PAGE = 500
 log = structlog.get_logger(__name__)
@@ -27,14 +28,16 @@ def sweep(
         _find_workspaces(platform)
     rung = 0
     page: list[str] = []
+    planned: set[str] = set()  # the workspaces whose schedules' need is to be forecast
     for workspace_id in workspaces.all_ids(platform):
         page.append(workspace_id)
         if len(page) == page_count:
-            rung += _repair(platform, page)
+            rung += _repair(platform, page, planned)
             between()
             page = []
-    rung += _repair(platform, page)
+    rung += _repair(platform, page, planned)
     doorbell.enqueue_dispatch(platform)
+    forecasts.check_some(platform, planned, between=between)
     return rung
 
 
@@ -45,19 +48,22 @@ def _find_workspaces(platform: Platform) -> None:
         platform.clients.control.zadd(keys.WORKSPACES, {workspace_id: platform.now_ms()}, nx=True)
 
 
-def _repair(platform: Platform, workspace_ids: list[str]) -> int:
+def _repair(platform: Platform, workspace_ids: list[str], planned: set[str]) -> int:
     rung = 0
     unwatched = _unwatched(platform, workspace_ids)
-    for found in workspaces.read_many(platform, workspace_ids):
-        if found is None:
-            continue
+    read = [found for found in workspaces.read_many(platform, workspace_ids) if found]
+    for found in read:
+        if forecasting.OVER in found.stored:
+            planned.add(found.id)
         try:
             rung += _repair_one(platform, found, found.id in unwatched)
         except RedisError:
             raise
         except Exception:  # noqa: BLE001 - one workspace's trouble is not the others'
             log.exception("not repaired", workspace_id=found.id)
-    _due_hints(platform, workspace_ids)
+    telling.repair(platform, read)
+    planned |= _due_hints(platform, workspace_ids)
+    _expiry_hints(platform, workspace_ids)
     return rung
 
 
@@ -84,10 +90,22 @@ def _unwatched(platform: Platform, workspace_ids: list[str]) -> set[str]:
     return {workspace_id for workspace_id, *scores in rows if scores == [None, None]}
 
 
-def _due_hints(platform: Platform, workspace_ids: list[str]) -> None:
+def _expiry_hints(platform: Platform, workspace_ids: list[str]) -> None:
+    """The reaper looks when the first time to live passes, also where nobody beats."""
+    pipe = platform.clients.data.pipeline(transaction=False)
+    for workspace_id in workspace_ids:
+        pipe.zrange(keys.of(workspace_id)["expiring"], 0, 0, withscores=True)
+    rows = zip(workspace_ids, pipe.execute(), strict=True)
+    now = platform.now_ms()
+    within_s = {name: (first[0][1] - now) / 1000 for name, first in rows if first}
+    doorbell.watch_many(platform, within_s)
+
+
+def _due_hints(platform: Platform, workspace_ids: list[str]) -> set[str]:
     """A hint that is missing, or later than the fire it stands for, is written again.
 
-    One that is too early mends itself: ``fire_due`` looks, and writes the right one.
+    One that is too early mends itself: ``fire_due`` looks, and writes the right one. Returns the
+    workspaces with schedules that fire.
     """
     pipe = platform.clients.data.pipeline(transaction=False)
     for workspace_id in workspace_ids:
@@ -98,7 +116,7 @@ def _due_hints(platform: Platform, workspace_ids: list[str]) -> None:
         for schedule_id, nominal_ms in rows
     }
     if not due:
-        return
+        return set()
     hints = platform.clients.control.zmscore(keys.DUE, [str(member) for member in due])
     for (member, nominal_ms), hint in zip(due.items(), hints, strict=True):
         if hint is None or hint > nominal_ms:
@@ -106,3 +124,4 @@ def _due_hints(platform: Platform, workspace_ids: list[str]) -> None:
                 schedule = schedules.get(platform, member.workspace_id, member.schedule_id)
                 if hint is None or hint > nominal_ms + schedule.jitter_ms:
                     schedules.hint_due(platform, schedule, nominal_ms)
+    return {member.workspace_id for member in due}

@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 
 from app.api import models, views
 from app.api.operation import answer, operation, platform, token
-from app.core import doorbell, keys, tokens
+from app.core import doorbell, invariant_reports, keys, tokens, workspaces
 from app.core.clock import rfc3339
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
@@ -59,3 +59,29 @@ def liveness() -> Response:
             "jobs_waiting": waiting_jobs,
         }
     )
+
+
+@blueprint.get("/invariants")
+@operation("admin", tag=TAG, query=models.Page, reply=models.Invariants)
+def list_invariants(query: models.Page) -> Response:
+    """What cannot be and is all the same: the last report on each workspace, the worst first."""
+    here = platform()
+    last = invariant_reports.current_round(here)
+    reports = invariant_reports.listing(here, query.limit)
+    return answer(
+        {
+            "interval_s": here.settings.invariants_interval_s,
+            "round_began_at": rfc3339(last.began_at),
+            "round_ended_at": rfc3339(last.ended_at),
+            "violations": last.violations,
+            "workspaces": [views.invariant_report(report) for report in reports],
+        }
+    )
+
+
+@blueprint.post("/invariants/<workspace_id>/run")
+@operation("admin", tag=TAG, reply=models.InvariantReport)
+def check_invariants(workspace_id: str) -> Response:
+    """Look at one workspace now; a big one's next part. Changes nothing of it."""
+    workspaces.require(platform(), workspace_id)
+    return answer(views.invariant_report(invariant_reports.run(platform(), workspace_id)))

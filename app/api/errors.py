@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from app.core import errors
+from app.core import egress, errors
 from app.core.errors import TurnkeeperError
 
 log = structlog.get_logger(__name__)
@@ -25,7 +25,10 @@ STATUS: dict[str, int] = {
     errors.TurnNotFound.code: 404,
     errors.SessionNotFound.code: 404,
     errors.ScheduleNotFound.code: 404,
+    errors.MemoryNotFound.code: 404,
     errors.AlreadyExists.code: 409,
+    errors.MemoriesFull.code: 409,
+    errors.SearchUnavailable.code: 501,
     errors.StaleFence.code: 409,
     errors.IllegalTransition.code: 409,
     errors.StartedElsewhere.code: 409,
@@ -35,6 +38,7 @@ STATUS: dict[str, int] = {
     errors.AnswerPending.code: 409,
     errors.TooManyPushConfigs.code: 409,
     errors.PushConfigNotFound.code: 404,
+    errors.UnknownFormat.code: 422,
     errors.QueueFull.code: 429,
     errors.Unauthorized.code: 401,
     errors.Forbidden.code: 403,
@@ -43,6 +47,14 @@ STATUS: dict[str, int] = {
     errors.Overloaded.code: 503,
     errors.UnknownSchema.code: 503,
     errors.SettingsFault.code: 500,
+    egress.UrlRefused.code: 422,
+    egress.AddressRefused.code: 422,
+    egress.EgressError.code: 502,
+    egress.HostUnresolved.code: 502,
+    egress.RedirectRefused.code: 502,
+    egress.AnswerTooLarge.code: 502,
+    egress.AnswerEncoded.code: 502,
+    egress.AnswerTooSlow.code: 504,
     "not_json": 400,
     "body_too_large": 413,
 }

@@ -75,6 +75,11 @@ class View(Protocol):
         """Answer the request."""
 
 
+def scopes_of(scope: str) -> list[str]:
+    """``read or runtime``: a token with any of them may call the route."""
+    return scope.split(" or ")
+
+
 def platform() -> Platform:
     """The platform of the app that serves this request."""
     found: Platform = current_app.extensions["turnkeeper"].platform
@@ -102,7 +107,8 @@ def operation(
     media_type: str = "application/json",
     public_if: str = "",
 ) -> Callable[[Callable[..., Any]], View]:
-    """Declare a route: who may call it (``public`` or a scope), what it takes, what it answers.
+    """Declare a route: who may call it (``public``, a scope, ``one or other``), what it takes, what
+    it answers.
 
     The view gets ``query`` and ``body`` as validated models, by those names. A route that names
     no workspace in its path needs the scope in all of them; with ``is_anywhere`` the scope in
@@ -160,10 +166,14 @@ def _documented(
         json=body,
         resp=Documented(**answers),
         tags=[tag],
-        security={} if declared.scope == PUBLIC else {"bearer": [declared.scope]},
+        security=_security(declared.scope),
         operation_id=view.__name__,
     )(view)
     return documented
+
+
+def _security(scope: str) -> Any:
+    return {} if scope == PUBLIC else [{"bearer": [one]} for one in scopes_of(scope)]
 
 
 def answer(content: Mapping[str, Any], status: int = 200, **headers: str) -> Response:
@@ -190,9 +200,8 @@ def authorize() -> None:
         raise Unauthorized
     workspace_id = (request.view_args or {}).get("workspace_id")
     is_anywhere = getattr(view, "is_anywhere", False)
-    if scope is None or not found.allows(
-        scope, found.workspaces[0] if is_anywhere else workspace_id
-    ):
+    where_to = found.workspaces[0] if is_anywhere else workspace_id
+    if scope is None or not any(found.allows(one, where_to) for one in scopes_of(scope)):
         needed = scope or "a scope that this route does not declare"
         where = f" in workspace {workspace_id}" if workspace_id else " in all workspaces"
         raise Forbidden(f"this needs scope {needed}{where}", needed_scope=needed)

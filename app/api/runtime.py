@@ -6,6 +6,8 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 
 from app.api import models, views
+from app.api.a2a import wire
+from app.api.a2a.faults import Fault
 from app.api.operation import answer, operation, platform, refuse_head, validated
 from app.core import sessions, workspaces
 from app.core.clock import rfc3339
@@ -151,10 +153,6 @@ def _check_rich(result: dict[str, Any]) -> None:
     """
     if not (result.get("parts") or result.get("artifacts")):
         return
-    # Here: nobody else of these routes needs the protocol's types, which take 0.15 s to load.
-    from app.api.a2a import wire
-    from app.api.a2a.faults import Fault
-
     try:
         if result.get("parts"):
             result["parts"] = wire.parts(result["parts"])

@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from app.api import models, views
 from app.api.bounds import check_prompt
 from app.api.operation import answer, operation, platform, token
-from app.core import cron, workspaces
+from app.core import backfills, cron, forecasting, ledger, workspaces
 from app.core import schedules as core
 from app.core.clock import rfc3339
 from app.core.errors import InvalidInput
@@ -26,8 +26,11 @@ NULLABLE = {
 }
 
 
-def _row(workspace_id: str, schedule_id: str) -> dict[str, Any]:
-    return core.row(platform(), core.get(platform(), workspace_id, schedule_id))
+def _row(found: core.Schedule, is_changed: bool = False) -> dict[str, Any]:
+    """A schedule's row with its forecast; a change may have to be told."""
+    look = forecasting.check if is_changed else forecasting.read
+    need = forecasting.of_schedule(look(platform(), found.workspace_id), found.id)
+    return core.row(platform(), found) | {"forecast": need}
 
 
 @blueprint.get(BASE)
@@ -36,7 +39,12 @@ def list_schedules(workspace_id: str) -> Response:
     """A workspace's schedules."""
     workspaces.require(platform(), workspace_id)
     found = core.listing(platform(), workspace_id)
-    return answer({"schedules": [core.row(platform(), item) for item in found]})
+    need = forecasting.read(platform(), workspace_id)
+    rows = [
+        core.row(platform(), item) | {"forecast": forecasting.of_schedule(need, item.id)}
+        for item in found
+    ]
+    return answer({"schedules": rows})
 
 
 @blueprint.post(BASE)
@@ -53,7 +61,7 @@ def create_schedule(workspace_id: str, body: models.ScheduleFields) -> Response:
     workspaces.require(platform(), workspace_id)
     check_prompt("prompt", body.prompt)
     made = core.create(platform(), workspace_id, body.model_dump())
-    return answer(core.row(platform(), made), 201)
+    return answer(_row(made, is_changed=True), 201)
 
 
 @blueprint.get(f"{BASE}/<schedule_id>")
@@ -61,7 +69,7 @@ def create_schedule(workspace_id: str, body: models.ScheduleFields) -> Response:
 def show_schedule(workspace_id: str, schedule_id: str) -> Response:
     """One schedule."""
     workspaces.require(platform(), workspace_id)
-    return answer(_row(workspace_id, schedule_id))
+    return answer(_row(core.get(platform(), workspace_id, schedule_id)))
 
 
 @blueprint.patch(f"{BASE}/<schedule_id>")
@@ -75,7 +83,7 @@ def change_schedule(workspace_id: str, schedule_id: str, body: models.ScheduleCh
             raise InvalidInput(name, "may not be null")
     check_prompt("prompt", body.prompt or "")
     changed = core.change(platform(), workspace_id, schedule_id, fields)
-    return answer(core.row(platform(), changed))
+    return answer(_row(changed, is_changed=True))
 
 
 @blueprint.delete(f"{BASE}/<schedule_id>")
@@ -84,6 +92,7 @@ def remove_schedule(workspace_id: str, schedule_id: str) -> Response:
     """Remove a schedule and cancel its fires that wait; a running one goes on."""
     workspaces.require(platform(), workspace_id)
     core.remove(platform(), workspace_id, schedule_id)
+    forecasting.check(platform(), workspace_id)
     return answer({"status": "ok"})
 
 
@@ -101,7 +110,8 @@ def pause_schedule(workspace_id: str, schedule_id: str, body: models.Reason) -> 
     """No more fires until resumed; those that wait stay."""
     workspaces.require(platform(), workspace_id)
     fields = {"enabled": False, "paused_reason": body.reason}
-    return answer(core.row(platform(), core.change(platform(), workspace_id, schedule_id, fields)))
+    changed = core.change(platform(), workspace_id, schedule_id, fields)
+    return answer(_row(changed, is_changed=True))
 
 
 @blueprint.post(f"{BASE}/<schedule_id>/resume")
@@ -110,7 +120,28 @@ def resume_schedule(workspace_id: str, schedule_id: str) -> Response:
     """Fire again from the next nominal time."""
     workspaces.require(platform(), workspace_id)
     changed = core.change(platform(), workspace_id, schedule_id, {"enabled": True})
-    return answer(core.row(platform(), changed))
+    return answer(_row(changed, is_changed=True))
+
+
+@blueprint.post(f"{BASE}/<schedule_id>/backfill")
+@operation("operate", tag=TAG, body=models.BackfillWish, reply=models.Backfill, status=202)
+def backfill_schedule(workspace_id: str, schedule_id: str, body: models.BackfillWish) -> Response:
+    """Make the fires of a range that has passed, below all live work; a repeat goes on."""
+    workspaces.require(platform(), workspace_id)
+    start_ms, end_ms = (round(at.timestamp() * 1000) for at in (body.start, body.end))
+    wish = backfills.Wish(start_ms, end_ms, body.overlap_policy, body.dry_run)
+    made = backfills.make(platform(), workspace_id, schedule_id, wish)
+    return answer(views.backfill(made), 202)
+
+
+@blueprint.get(f"{BASE}/<schedule_id>/backfill")
+@operation("read", tag=TAG, reply=models.Backfills)
+def list_backfills(workspace_id: str, schedule_id: str) -> Response:
+    """A schedule's backfills and how far each has come, the newest first."""
+    workspaces.require(platform(), workspace_id)
+    core.get(platform(), workspace_id, schedule_id)
+    found = backfills.listing(platform(), workspace_id, schedule_id)
+    return answer({"backfills": [views.backfill(item) for item in found]})
 
 
 @blueprint.get(f"{BASE}/<schedule_id>/preview")
@@ -141,7 +172,7 @@ def schedule_fires(workspace_id: str, schedule_id: str, query: models.Page) -> R
 def _fires(workspace_id: str, schedule_id: str, limit: int) -> list[dict[str, Any]]:
     workspaces.require(platform(), workspace_id)
     core.get(platform(), workspace_id, schedule_id)
-    return [views.fire(item) for item in core.fires(platform(), workspace_id, schedule_id, limit)]
+    return [views.fire(item) for item in ledger.fires(platform(), workspace_id, schedule_id, limit)]
 
 
 def _health(workspace_id: str) -> list[dict[str, Any]]:

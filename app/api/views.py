@@ -1,19 +1,26 @@
 """Core values as the API shows them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from app.core import workspaces
+from app.core import policy, workspaces
+from app.core.backfills import Backfill
 from app.core.clock import rfc3339
+from app.core.invariant_reports import Report
+from app.core.ledger import Fire
+from app.core.memories import Memory
+from app.core.policy import Freshness
 from app.core.records import Session, Turn
-from app.core.schedules import Fire
 from app.core.settings import Settings
 from app.core.tokens import Token
 
 
-def workspace(found: workspaces.Workspace, settings: Settings) -> dict[str, Any]:
-    """A workspace's row."""
+def workspace(
+    found: workspaces.Workspace, settings: Settings, rows: Sequence[Freshness] = (), now_ms: int = 0
+) -> dict[str, Any]:
+    """A workspace's row; ``rows``: how fresh its running sessions' policy is."""
+    stalest = policy.worst(rows)
     stored = found.stored
 
     def at(name: str) -> str | None:
@@ -36,6 +43,7 @@ def workspace(found: workspaces.Workspace, settings: Settings) -> dict[str, Any]
         "team": stored.get("team"),
         "redeliver": stored.get("redeliver") or "on_loss",
         "legacy_card": stored.get("legacy_card") != "0",
+        "policy": stalest.shown(now_ms) if stalest else None,
         "current_task": stored.get("current_task"),
         "last_heartbeat_at": at("beat_at"),
         "created_at": at("created_at"),
@@ -86,6 +94,9 @@ def session(workspace_id: str, found: Session, now_ms: int) -> dict[str, Any]:
         "progress_age_s": (end - found.progress_at) / 1000,
         "ceiling_s": found.ceiling_ms / 1000,
         "prompt_version": found.prompt_version,
+        "memory_seq": found.memory_seq,
+        "memory_team": found.memory_team or None,
+        "digest": found.digest,
         "mechanism": found.mechanism,
         "turn_state": found.turn_state,
         "ceiling_setting": found.ceiling_setting,
@@ -101,11 +112,30 @@ def session(workspace_id: str, found: Session, now_ms: int) -> dict[str, Any]:
 
 
 def fire(found: Fire) -> dict[str, Any]:
-    """A row of the ledger."""
-    shown = asdict(found)
+    """A row of the ledger, with why it is so in words."""
+    shown = asdict(found) | {"why": found.why}
     shown["state_at"] = rfc3339(shown.pop("at"))
-    shown["nominal_at"] = rfc3339(found.nominal_at)
-    shown["started_at"] = rfc3339(found.started_at)
+    for name in ("nominal_at", "started_at", "ended_at"):
+        shown[name] = rfc3339(shown[name])
+    for name in ("duration", "limit", "measured"):
+        span_ms = shown.pop(f"{name}_ms")
+        shown[f"{name}_s"] = None if span_ms is None else span_ms / 1000
+    return shown
+
+
+def memory(found: Memory) -> dict[str, Any]:
+    """A memory with its text."""
+    shown = found.reference() | {"content": found.text}
+    return shown | {"at": rfc3339(found.at), "created_at": rfc3339(found.created_at)}
+
+
+def backfill(found: Backfill) -> dict[str, Any]:
+    """A backfill and how far it has come."""
+    shown = asdict(found) | {"share_done": round(found.share_done, 4)}
+    for name in ("requested", "made", "already", "waiting", "running"):
+        shown[name] = shown.pop(f"{name}_count")
+    for name in ("start", "end", "created_at"):
+        shown[name] = rfc3339(shown[name])
     return shown
 
 
@@ -116,6 +146,14 @@ def token(found: Token) -> dict[str, Any]:
         "workspaces": list(found.workspaces),
         "created_at": rfc3339(found.created_at),
         "expires_at": rfc3339(found.expires_at),
+    }
+
+
+def invariant_report(found: Report) -> dict[str, Any]:
+    """The report on one workspace."""
+    return asdict(found) | {
+        "checked_at": rfc3339(found.checked_at),
+        "doubts": {name: rfc3339(since) for name, since in found.doubts.items()},
     }
 
 

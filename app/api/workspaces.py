@@ -6,8 +6,8 @@ from typing import Any
 from flask import Blueprint, Response
 
 from app.api import models, views
-from app.api.operation import answer, operation, platform, token
-from app.core import events, keys, sessions, why
+from app.api.operation import answer, operation, platform, require, token
+from app.core import events, keys, policy, sessions, why
 from app.core import workspaces as core
 
 blueprint = Blueprint("workspaces", __name__)
@@ -31,7 +31,25 @@ ACTIVITY_OF_EVENT = {
 
 
 def _shown(found: core.Workspace) -> dict[str, Any]:
-    return views.workspace(found, platform().settings)
+    (row,) = _rows([found])
+    return row
+
+
+def _rows(found: list[core.Workspace]) -> list[dict[str, Any]]:
+    here = platform()
+    fresh, now = policy.read_many(here, found), here.now_ms()
+    return [views.workspace(one, here.settings, fresh.get(one.id, []), now) for one in found]
+
+
+def _may_join(team: str | None) -> None:
+    """A team's members read one another's memories, so who joins must reach all of them.
+
+    Raises:
+        Forbidden.
+    """
+    if team and not token().allows("operate", None):
+        for member in core.members_of(platform(), team):
+            require("operate", member)
 
 
 @blueprint.post("/workspaces")
@@ -45,6 +63,7 @@ def _shown(found: core.Workspace) -> dict[str, Any]:
 )
 def create_workspace(body: models.NewWorkspace) -> Response:
     """Create a workspace."""
+    _may_join(body.team)
     fields = body.model_dump(exclude_unset=True, exclude={"id"})
     return answer(_shown(core.create(platform(), body.id, fields)), 201)
 
@@ -54,7 +73,7 @@ def create_workspace(body: models.NewWorkspace) -> Response:
 def list_workspaces() -> Response:
     """The workspaces that the token reaches."""
     found = [item for item in core.listing(platform()) if token().allows("read", item.id)]
-    return answer({"workspaces": [_shown(item) for item in found]})
+    return answer({"workspaces": _rows(found)})
 
 
 @blueprint.get("/workspaces/<workspace_id>")
@@ -70,6 +89,7 @@ def show_workspace(workspace_id: str) -> Response:
 @operation("operate", tag=TAG, body=models.WorkspaceFields, reply=models.Workspace, refusals=(410,))
 def change_workspace(workspace_id: str, body: models.WorkspaceFields) -> Response:
     """Change configuration; null clears a field."""
+    _may_join(body.team)
     fields = body.model_dump(exclude_unset=True)
     return answer(_shown(core.change(platform(), workspace_id, fields)))
 
@@ -126,6 +146,8 @@ def _activity(event: events.Event) -> dict[str, Any] | None:
     kind = ACTIVITY_OF_EVENT.get(event.event)
     if event.event == "ACTIVITY_LOGGED":
         kind = str(event.payload.get("type", "agent_log"))
+    if event.event == "POLICY_CHANGED" and "memory_seq" in event.payload:
+        kind = "memory_write"
     return {"type": kind, **event.envelope()} if kind else None
 
 

@@ -6,6 +6,8 @@ Imports stay light (no flask, redis, rq, httpx): each command brings what it nee
 import click
 
 from app.cli import (
+    backup,
+    memories,
     messages,
     run,
     schedules,
@@ -49,6 +51,9 @@ for command in (
     turns.turns,
     messages.why,
     schedules.schedules,
+    memories.memories,
     tokens.tokens,
+    backup.export_everything,
+    backup.import_everything,
 ):
     main.add_command(command)

@@ -16,6 +16,8 @@ DEMO = "demo"
 WEB_STOP_S, WORKER_STOP_S, SCHEDULER_STOP_S, AGENT_STOP_S, TAIL_STOP_S = 4.0, 4.0, 2.5, 3.5, 1.0
 # A stopping process must finish inside those; a person waits at the terminal.
 DRAIN_S, AGENT_DRAIN_S, AGENT_KILL_GRACE_S = "3", "2", "0.5"
+# One machine: an agent or a receiver of webhooks beside us is what a person wants to try.
+LOOPBACK = "127.0.0.0/8, ::1/128"
 # What the agent's side has no business with.
 NOT_FOR_AGENTS = ("REDIS_URL", "PORT", "TURNKEEPER_ADMIN_TOKEN", "TURNKEEPER_CONTROL_URL")
 
@@ -26,6 +28,7 @@ def platform_env(
     """The environment of every process but the agent's."""
     env = {
         "TURNKEEPER_DRAIN_S": DRAIN_S,
+        "TURNKEEPER_EGRESS_ALLOW": LOOPBACK,
         **inherited,
         "REDIS_URL": redis_url,
         "PORT": str(port),

@@ -8,6 +8,7 @@ import click
 from app.cli.client import workspace_path
 from app.cli.connection import Cli, connected, show_done, show_row, show_rows
 from app.cli.parameters import DURATION, FIELD, body_of, required_change
+from app.cli.plain_text import duration
 
 COLUMNS = "id name status live_sessions max_concurrent waiting oldest_wait_s current_task"
 
@@ -30,6 +31,20 @@ def limits(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+def policy_text(policy: dict[str, Any] | None) -> str:
+    """How far the running session's policy is behind, in one line; empty while nothing runs."""
+    if not policy:
+        return ""
+    running, current = policy["running_prompt_version"], policy["current_prompt_version"]
+    behind = [f"prompt {running} → {current}"] if running != current else []
+    if policy["unseen_memories"]:
+        behind.append(f"memories unseen: {policy['unseen_memories']}")
+    if policy["stale_for_s"] is None:
+        return f"session {policy['session_id']} is up to date"
+    since = duration(policy["stale_for_s"])
+    return f"session {policy['session_id']} is behind for {since}: {', '.join(behind)}"
+
+
 @workspaces.command("ls")
 @connected
 def list_all(cli: Cli) -> None:
@@ -43,7 +58,10 @@ def list_all(cli: Cli) -> None:
 @connected
 def show(cli: Cli, workspace: str) -> None:
     """Show one workspace."""
-    show_row(cli, cli.api.call("GET", workspace_path(workspace)))
+    row = cli.api.call("GET", workspace_path(workspace))
+    if cli.output == "table":
+        row["policy"] = policy_text(row.get("policy"))
+    show_row(cli, row)
 
 
 @workspaces.command()

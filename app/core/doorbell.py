@@ -6,12 +6,13 @@ the sweep rings again.
 """
 
 import logging
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from redis.exceptions import RedisError
 from rq import Queue
 
-from app.core import keys
+from app.core import keys, scripts
 from app.core.platform import Platform
 from app.core.redis_clients import BLOCK_S
 
@@ -38,6 +39,19 @@ def ring(platform: Platform, workspace_id: str) -> None:
             enqueue_dispatch(platform)
     except RedisError as error:
         log.warning("ring of %s lost, the sweep rings again: %s", workspace_id, error)
+
+
+def ring_many(platform: Platform, workspace_ids: Collection[str]) -> None:
+    """Ring for many workspaces in one round trip."""
+    calls = [("", {"workspace_id": workspace_id}) for workspace_id in workspace_ids]
+    if not calls:
+        return
+    try:
+        replies = scripts.call_many(platform.clients.control, "ring", calls)
+        if not all(isinstance(reply, list) and reply[1] for reply in replies):
+            enqueue_dispatch(platform)
+    except RedisError as error:
+        log.warning("%d rings lost, the sweep rings again: %s", len(calls), error)
 
 
 def to_the_back(platform: Platform, workspace_id: str) -> None:
@@ -95,3 +109,13 @@ def watch(platform: Platform, workspace_id: str, within_s: float) -> None:
     platform.run_control(
         "watch", workspace_id=workspace_id, within_ms=max(0, round(within_s * 1000))
     )
+
+
+def watch_many(platform: Platform, within_s: Mapping[str, float]) -> None:
+    """Have the reaper look at many workspaces, each within so long, in one round trip."""
+    calls = [
+        ("", {"workspace_id": workspace_id, "within_ms": max(0, round(seconds * 1000))})
+        for workspace_id, seconds in within_s.items()
+    ]
+    if calls:
+        scripts.call_many(platform.clients.control, "watch", calls)

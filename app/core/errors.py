@@ -56,6 +56,24 @@ class ScheduleNotFound(NotFound):
     code = "schedule_not_found"
 
 
+class MemoryNotFound(NotFound):
+    """No memory of these stores has this id, or it was removed."""
+
+    code = "memory_not_found"
+
+
+class MemoriesFull(TurnkeeperError):
+    """The store has reached its bound; remove memories that no longer hold."""
+
+    code = "memories_full"
+
+
+class SearchUnavailable(TurnkeeperError):
+    """This server's SQLite has no FTS5: memories are listed, not searched."""
+
+    code = "search_unavailable"
+
+
 class AlreadyExists(TurnkeeperError):
     """Something with this id exists already."""
 
@@ -156,6 +174,12 @@ class UnknownSchema(TurnkeeperError):
     """The data in Redis was written by another version of the schema."""
 
     code = "unknown_schema"
+
+
+class UnknownFormat(TurnkeeperError):
+    """The document is of another kind, or of a newer version than this release reads."""
+
+    code = "unknown_format"
 
 
 class SettingsFault(TurnkeeperError):

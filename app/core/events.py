@@ -39,6 +39,7 @@ NAMES: Mapping[str, str] = {
     "TURN_COALESCED": "a newer fire runs in this one's place",
     "TURN_DEAD": "attempts used up: a dead letter, kept and replayable",
     "POLICY_CHANGED": "a prompt or a memory changed",
+    "POLICY_SEEN": "a session has recalled what was committed after it began",
     "WRITE_FENCED": "a write under a stale fence was refused",
     "LIMIT_HIT": "a limit acted; the mechanism, limit, setting and measured value are named",
 }

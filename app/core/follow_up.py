@@ -106,6 +106,8 @@ def exchange(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     if "history" in body:
         return list(body["history"])
+    if not body.get("message") and not body.get("text"):
+        return []  # a fire: its schedule says what is asked
     message = body.get("message") or {"parts": [{"kind": "text", "text": body.get("text", "")}]}
     return [{"role": "user", "protocol": body.get("protocol", ""), "message": message}]
 

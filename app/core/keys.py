@@ -7,6 +7,7 @@ Keys of the control side are hints: written after a script, repaired by the swee
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import quote
 
 SCHEMA = "tk:schema"
 
@@ -20,6 +21,10 @@ DEADLINES_TAKEN = "tk:deadlines:taken"  # zset: workspace id -> ms when an unset
 DUE = "tk:due"  # zset: "workspace id|schedule id" -> nominal ms
 TOKENS = "tk:tokens"  # hash: sha256 of the token -> record
 TICKS = "tk:ticks"  # hash: control job -> ms when it last ran
+INVARIANTS = "tk:invariants"  # hash: workspace id -> last report of the invariants check
+INVARIANTS_ROUND = "tk:invariants:round"  # hash: how far the check has come
+VIOLATIONS = "tk:invariants:violations"  # zset: workspace id -> violations, where there are any
+TEAMS = "tk:teams:"  # + team -> set of the workspaces that may be in it
 LOGINS = "tk:login:"  # + sha256 of a one-time code -> token record, short-lived
 
 
@@ -58,6 +63,7 @@ NAMES = {
     "lanes": "lanes",  # hash: lane -> never-claimed entries; last:<lane> -> newest claimed entry
     "returned": "returned",  # zset: turn id -> lane rank * 1e12 + seq; may be claimed again now
     "delayed": "delayed",  # zset: turn id -> ms from which it may be claimed again
+    "expiring": "expiring",  # zset: waiting turn id -> ms when its time to live passes
     "turns": "turns",  # hash: turn id -> record
     "bodies": "bodies",  # hash: turn id -> what was asked (opaque to scripts)
     "results": "results",  # hash: turn id -> what came back (opaque to scripts)
@@ -79,6 +85,19 @@ NAMES = {
     "fires": "fires",  # hash: "schedule id:nominal ms" -> ledger row
     "fire_index": "fire_index",  # zset, all scores 0: ledger keys in order per schedule
     "run_counts": "run_counts",  # hash: schedule id -> runs that ended
+    # hash: seq and bytes of the workspace's own memories; told:<store> -> change told of here
+    "policy": "policy",
+    "memories": "memories",  # hash: memory id -> record; of a removed one that it is gone
+    "memory_texts": "memory_texts",  # hash: memory id -> content (opaque to scripts)
+    "memory_order": "memory_order",  # zset: memory id -> seq of its newest version
+    "memory_gone": "memory_gone",  # zset: removed memory id -> seq of its removal; newest kept
+    "memory_names": "memory_names",  # hash: "namespace\nkey" -> memory id
+    # hash: "schedule id:waiting" -> its fires that wait; ":failures" -> bad ends in a row;
+    # ":last" -> nominal ms of the fire whose run ended last
+    "tallies": "tallies",
+    # hash: backfill id -> record; "id:done" -> nominal ms up to which it was made; ":made",
+    # ":already" and each state of the ledger -> how many
+    "backfills": "backfills",
     "events": "events",  # stream
     "stats": "stats",  # hash: event name -> how often it was appended
     "wake": "wake",  # channel: an event id, or a transient event as JSON
@@ -89,6 +108,19 @@ NAMES = {
 def of(workspace_id: str) -> WorkspaceKeys:
     """The keys of a workspace."""
     return WorkspaceKeys(workspace_id)
+
+
+GLOBAL_TAG = "global:"  # no workspace's id has a colon in it
+
+
+def team_tag(team: str) -> str:
+    """The tag of a team's memories: a slot of their own, whatever the team is called."""
+    return "team:" + quote(team, safe="")
+
+
+def team_members(team: str) -> str:
+    """Key of the hint which workspaces are in a team."""
+    return TEAMS + quote(team, safe="")
 
 
 def idempotency(workspace_id: str, *parts: str) -> str:

@@ -32,7 +32,6 @@ def _limits(settings: Settings) -> dict[str, int]:
         "ceiling_ms": ms(settings.ceiling_s),
         "checkpoint_grace_ms": ms(settings.checkpoint_grace_s),
         "cancel_grace_ms": ms(settings.cancel_grace_s),
-        "lease_ttl_ms": ms(settings.lease_ttl_s),
         "idle_default_ms": ms(settings.idle_timeout_s),
         "stall_default_ms": ms(settings.stall_after_s),
         "heartbeat_interval_ms": ms(settings.heartbeat_interval_s),

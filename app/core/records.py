@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Self
 
 
-class _Record:
+class Record:
+    """What a script keeps as JSON."""
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """From the script's JSON; fields of a newer version are passed over."""
@@ -15,7 +17,7 @@ class _Record:
 
 
 @dataclass(frozen=True)
-class Turn(_Record):
+class Turn(Record):
     """The durable unit of work. Times are ms since the epoch, server time."""
 
     id: str
@@ -46,7 +48,7 @@ class Turn(_Record):
 
 
 @dataclass(frozen=True)
-class Session(_Record):
+class Session(Record):
     """One bounded attempt to run a turn. Times are ms since the epoch, server time."""
 
     id: str
@@ -59,7 +61,6 @@ class Session(_Record):
     claimed_at: int
     seen_at: int
     progress_at: int
-    lease_until: int
     ceiling_ms: int
     ceiling_setting: str = "TURNKEEPER_CEILING_S"
     idle_ms: int | None = None
@@ -71,6 +72,9 @@ class Session(_Record):
     checkpoint_at: int | None = None
     cancel_at: int | None = None
     prompt_version: int | None = None
+    prompt_stale_at: int | None = None
+    memory_seq: Mapping[str, int] | None = None
+    memory_team: str | None = None
     digest: str | None = None
     delivered_at: int | None = None
     started_at: int | None = None

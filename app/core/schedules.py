@@ -1,18 +1,20 @@
-"""Schedules: their records, their fires, and the ledger that says what became of each fire."""
+"""Schedules: their records, and what makes a fire of one; ``ledger`` says what became of it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
-from app.core import cron, doorbell, ids, keys
+from app.core import cron, doorbell, ids, keys, ledger
 from app.core.clock import rfc3339
 from app.core.errors import ScheduleNotFound
+from app.core.ledger import Fire, fires
 from app.core.platform import Platform
-from app.core.states import TERMINAL
 
 NextFire = Callable[[str, str, int], int]
 CADENCE_MAX_S = 3600.0
+NO_AGING_MS = 10 * 365 * 86_400_000  # a fire of a backfill overtakes nobody, however old
 
 
 def cron_next(cron_expr: str, timezone: str, after_ms: int) -> int:
@@ -63,31 +65,20 @@ class Schedule:
         return cron.jitter_ms(self.id, self.window_s) if self.window_s else 0
 
 
-@dataclass(frozen=True)
-class Fire:
-    """One row of the ledger."""
-
-    schedule_id: str
-    nominal_at: int
-    state: str
-    at: int
-    turn_id: str | None = None
-    session_id: str | None = None
-    started_at: int | None = None
-    reason: str | None = None
-    origin: str | None = None
-
-
-def create(platform: Platform, workspace_id: str, fields: Mapping[str, Any]) -> Schedule:
-    """Add a schedule; its first fire is the next nominal time from now.
+def create(
+    platform: Platform, workspace_id: str, fields: Mapping[str, Any], schedule_id: str = ""
+) -> Schedule:
+    """Add a schedule; its first fire is the next nominal time from now. Without an id it gets one.
 
     Raises:
         InvalidInput: the expression or the zone is not one.
         WorkspaceNotFound, WorkspaceRemoved.
+        ScheduleChanged: a schedule with the given id exists.
     """
     now = platform.now_ms()
+    schedule_id = schedule_id or ids.new("sch")
     schedule = Schedule(
-        id=ids.new("sch"), workspace_id=workspace_id, created_at=now, updated_at=now, **fields
+        id=schedule_id, workspace_id=workspace_id, created_at=now, updated_at=now, **fields
     )
     return _put(platform, schedule, now, policy_changed=False)
 
@@ -128,6 +119,8 @@ def _put(
     next_ms = (next_ms or first) if schedule.enabled else None
     stored = replace(schedule, version=schedule.version + 1)
     record = {name: value for name, value in asdict(stored).items() if value is not None}
+    if policy_changed:  # first: a death after the change must not hide it from the reaper
+        doorbell.watch(platform, schedule.workspace_id, 1)
     platform.run(
         "schedule_put",
         schedule.workspace_id,
@@ -178,6 +171,14 @@ def get(platform: Platform, workspace_id: str, schedule_id: str) -> Schedule:
     return Schedule.parse(text)
 
 
+def get_many(platform: Platform, workspace_id: str, schedule_ids: Sequence[str]) -> list[Schedule]:
+    """Those of these schedules that there are."""
+    if not schedule_ids:
+        return []
+    texts = platform.clients.data.hmget(keys.of(workspace_id)["schedules"], schedule_ids)
+    return [Schedule.parse(text) for text in texts if text]
+
+
 def listing(platform: Platform, workspace_id: str) -> list[Schedule]:
     """A workspace's schedules, oldest first."""
     texts = platform.clients.data.hvals(keys.of(workspace_id)["schedules"])
@@ -185,35 +186,50 @@ def listing(platform: Platform, workspace_id: str) -> list[Schedule]:
 
 
 def fire_args(
-    platform: Platform, schedule: Schedule, nominal_ms: int, next_ms: int, mode: str, now_ms: int
+    platform: Platform, schedule: Schedule, times: Sequence[int], mode: str, now_ms: int
 ) -> dict[str, Any]:
-    """The arguments of ``fire.lua`` for one nominal time."""
+    """The arguments of ``fire.lua`` for all of ``times`` but the last, which is the nominal time
+    that follows them."""
     window_s, window_setting = schedule.catchup_window_s, "schedule.catchup_window_s"
     if window_s is None:
         window_s = platform.settings.catchup_window_s
         window_setting = "TURNKEEPER_CATCHUP_WINDOW_S"
     life_setting = window_setting if schedule.ttl_s is None else "schedule.ttl_s"
-    has_cadence = next_ms > nominal_ms
-    cadence_s = min((next_ms - nominal_ms) / 1000, CADENCE_MAX_S)
-    max_wait_s = cadence_s if has_cadence else platform.settings.lane_max_wait_s
-    if mode == "make" and now_ms - nominal_ms > window_s * 1000:
-        mode = "missed"
+    oldest_ms = now_ms - window_s * 1000
+
+    def fire(nominal_ms: int, next_ms: int) -> dict[str, Any]:
+        cadence_s = min((next_ms - nominal_ms) / 1000, CADENCE_MAX_S)
+        max_wait_s = cadence_s if cadence_s > 0 else platform.settings.lane_max_wait_s
+        return {
+            "nominal": str(nominal_ms),
+            "next": str(next_ms),
+            "turn_id": ids.of_fire(schedule.id, nominal_ms),
+            "max_wait_ms": NO_AGING_MS if mode == "backfill" else round(max_wait_s * 1000),
+            "is_missed": mode == "make" and nominal_ms < oldest_ms,
+        }
+
     return {
         "schedule_id": schedule.id,
         "version": schedule.version,
-        "nominal_ms": nominal_ms,
-        "next_ms": next_ms,
+        "fires": json.dumps([fire(*pair) for pair in pairwise(times)]),
         "mode": mode,
-        "reason": "no scheduler made it in time" if mode == "missed" else "",
         "limit_ms": round(window_s * 1000),
         "limit_setting": window_setting,
-        "turn_id": ids.of_fire(schedule.id, nominal_ms),
         "lane": "cron",
         "body": json.dumps({"schedule_id": schedule.id, "schedule": schedule.name}),
         "record": json.dumps({"expires_setting": life_setting}),
-        "max_wait_ms": round(max_wait_s * 1000),
         "expires_in_ms": round(1000 * (window_s if schedule.ttl_s is None else schedule.ttl_s)),
+        "backfill_id": "",
+        "backfill": "",
     }
+
+
+def expires_within_s(platform: Platform, schedule: Schedule) -> float:
+    """The time to live of a schedule's fires: when the reaper must look at one that waits."""
+    if schedule.ttl_s is not None:
+        return schedule.ttl_s
+    window_s = schedule.catchup_window_s
+    return platform.settings.catchup_window_s if window_s is None else window_s
 
 
 def preempt_after(schedule: Schedule, nominal_ms: int) -> tuple[int, str]:
@@ -245,80 +261,46 @@ def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
         ScheduleNotFound.
     """
     schedule, now = get(platform, workspace_id, schedule_id), platform.now_ms()
-    args = fire_args(platform, schedule, now, now, "manual", now)
-    reply = platform.run("fire", workspace_id, **args)
-    had_room = reply[0] == "made" and bool(reply[2])
+    args = fire_args(platform, schedule, [now, now], "manual", now)
+    _, _, runnable, _, outcome = platform.run("fire", workspace_id, **args)
+    had_room = outcome == "made" and bool(runnable)
     if had_room:
         doorbell.ring(platform, workspace_id)
+    looks = [expires_within_s(platform, schedule)]
     if within_s := preempts_within_s(platform, schedule, now, had_room=had_room):
-        doorbell.watch(platform, workspace_id, within_s)
-    made = fires(platform, workspace_id, schedule_id, 100)
-    return next(fire for fire in made if fire.nominal_at == now)
-
-
-def fires(platform: Platform, workspace_id: str, schedule_id: str, limit: int) -> list[Fire]:
-    """The ledger of a schedule, newest nominal time first."""
-    own, data = keys.of(workspace_id), platform.clients.data
-    rows = data.zrevrangebylex(
-        own["fire_index"], f"[{schedule_id};", f"[{schedule_id}:", start=0, num=limit
-    )
-    if not rows:
-        return []
-    found = []
-    for row, text in zip(rows, data.hmget(own["fires"], rows), strict=True):
-        if text:
-            names = Fire.__dataclass_fields__
-            stored = {name: value for name, value in json.loads(text).items() if name in names}
-            found.append(
-                Fire(schedule_id=schedule_id, nominal_at=int(row.rsplit(":", 1)[1]), **stored)
-            )
-    return found
+        looks.append(within_s)
+    doorbell.watch(platform, workspace_id, min(looks))
+    (made,) = ledger.at(platform, workspace_id, schedule_id, [now])
+    assert made is not None  # noqa: S101 - made by the script above
+    return made
 
 
 def row(platform: Platform, schedule: Schedule) -> dict[str, Any]:
     """A schedule as the field platform shows one; what happened is read from the ledger."""
     own, data = keys.of(schedule.workspace_id), platform.clients.data
-    ended = next(
-        (
-            fire
-            for fire in fires(platform, schedule.workspace_id, schedule.id, 100)
-            if fire.state in TERMINAL and fire.started_at
-        ),
-        None,
-    )
+    stands = ledger.summary(platform, schedule.workspace_id, schedule.id)
+    ended = stands.last_run
     due_ms = data.zscore(own["due"], schedule.id)
     shown = asdict(schedule)
     for name in ("created_at", "updated_at"):
         shown[name] = rfc3339(shown[name])
     return shown | {
         "next_run_at": rfc3339(due_ms),
-        "run_count": int(data.hget(own["run_counts"], schedule.id) or 0),
+        "run_count": stands.run_count,
         "last_run_at": rfc3339(ended.started_at) if ended else None,
         "last_status": ended.state if ended else None,
-        "last_error": _error_of(platform, schedule.workspace_id, ended) if ended else None,
+        "last_error": ledger.error_of(platform, schedule.workspace_id, ended) if ended else None,
     }
-
-
-def _error_of(platform: Platform, workspace_id: str, fire: Fire) -> str | None:
-    if fire.state == "completed" or not fire.turn_id:
-        return None
-    stored = platform.clients.data.hget(keys.of(workspace_id)["results"], fire.turn_id)
-    error = (json.loads(stored).get("error") if stored else None) or {}
-    return error.get("message") or fire.reason
 
 
 def health(platform: Platform, schedule: Schedule, now_ms: int) -> dict[str, Any]:
     """``ok``, ``stale`` (nothing made for two intervals) or ``never_run``."""
-    newest = next(iter(fires(platform, schedule.workspace_id, schedule.id, 1)), None)
+    stands = ledger.summary(platform, schedule.workspace_id, schedule.id)
+    newest = stands.newest
     cadence_s = cron.cadence_s(cron.parse(schedule.cron_expr, schedule.timezone), now_ms)
     # A change (a resume, another cron expression) starts the count again.
     since = max(newest.nominal_at if newest else 0, schedule.updated_at)
     is_stale = schedule.enabled and now_ms - since > 2 * cadence_s * 1000
-    waiting = [
-        fire
-        for fire in fires(platform, schedule.workspace_id, schedule.id, 1000)
-        if fire.state == "queued"
-    ]
     return {
         "schedule_id": schedule.id,
         "workspace_id": schedule.workspace_id,
@@ -328,5 +310,5 @@ def health(platform: Platform, schedule: Schedule, now_ms: int) -> dict[str, Any
         "interval_s": cadence_s,
         "last_fire_at": rfc3339(newest.nominal_at) if newest else None,
         "last_state": newest.state if newest else None,
-        "waiting_fires": len(waiting),
+        "waiting_fires": stands.waiting_count,
     }

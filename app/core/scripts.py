@@ -29,6 +29,8 @@ REFUSALS: dict[str, type[errors.TurnkeeperError]] = {
         errors.TurnNotFound,
         errors.SessionNotFound,
         errors.ScheduleNotFound,
+        errors.MemoryNotFound,
+        errors.MemoriesFull,
         errors.AlreadyExists,
         errors.StaleFence,
         errors.IllegalTransition,

@@ -15,6 +15,7 @@ from app.core.records import Session, Turn
 
 OUTCOMES = ("completed", "failed", "yielded", "input_required", "canceled")
 LIMITS_TOLD = 20
+BOUND_FACTS = ("digest", "memory_seq", "memory_team")
 OWN_EVENT = ("cancel", "terminate")
 
 
@@ -78,7 +79,10 @@ def bind(
         fence=session.fence,
         bound=json.dumps(bound, ensure_ascii=False, separators=(",", ":")),
         inbox=inbox,
-        facts=json.dumps({"digest": bound.get("digest", "")}),
+        facts=json.dumps(
+            {"digest": ""} | {name: bound[name] for name in BOUND_FACTS if name in bound}
+        ),
+        limits=json.dumps([(hit["mechanism"], json.dumps(hit)) for hit in bound.get("limits", ())]),
     )
 
 
@@ -162,7 +166,8 @@ def finish(
     """The agent's own end. Stores the result, frees the slot and rings at once.
 
     Returns:
-        The turn's state. A repeat of an accepted finish changes nothing.
+        The turn's state: ``queued`` where its schedule has a retry left. A repeat of an accepted
+        finish changes nothing.
     """
     reply = platform.run(
         "finish",
@@ -175,7 +180,10 @@ def finish(
         note=json.dumps(note, ensure_ascii=False) if note else "",
         limits=json.dumps(_hits(result), ensure_ascii=False),
     )
-    _, state, depth, runnable = reply
+    _, state, depth, runnable, wake_at_ms = reply
+    if int(float(wake_at_ms)):  # a retry, after its pause
+        within_ms = int(float(wake_at_ms)) - platform.now_ms()
+        doorbell.watch(platform, workspace_id, within_ms / 1000)
     if depth and runnable:
         doorbell.ring(platform, workspace_id)
     return str(state)

@@ -12,13 +12,21 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from app.core.addresses import Allowed
 from app.core.errors import SettingsFault
 
 PREFIX = "TURNKEEPER_"
@@ -130,11 +138,24 @@ class Settings(BaseSettings):
     catchup_window_s: Seconds = Field(
         86400, ge=0, description="How late a fire may still be made; older ones are missed."
     )
+    backfill_max_count: int = Field(
+        1000, ge=1, description="Fires of one backfill; a longer range is refused with 422."
+    )
 
     queue_depth_max: int = Field(
         10_000, ge=1, description="Waiting turns of one workspace; more are refused with 429."
     )
+    memory_max_bytes: int = Field(32_768, ge=1, description="Longest memory; longer is refused.")
+    memories_max_count: int = Field(
+        10_000, ge=1, description="Memories of one workspace, one team, or GLOBAL; more: 409."
+    )
+    memories_bind_max_bytes: int = Field(
+        32_768, ge=0, description="Memories put into a session's prompt, newest first; 0: none."
+    )
     body_max_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
+    import_max_count: int = Field(
+        1_000, ge=1, description="Lines of a crontab, or items of a backup, of one import."
+    )
     prompt_max_bytes: int = Field(262_144, ge=1, description="Largest prompt or message text.")
     output_max_bytes: int = Field(
         262_144, ge=1024, description="Largest result kept with a turn; the tail is kept."
@@ -152,6 +173,9 @@ class Settings(BaseSettings):
     reap_interval_s: Seconds = Field(1, gt=0, description="How often deadlines are looked at.")
     sweep_interval_s: Seconds = Field(
         10, gt=0, description="How often the cross-workspace hints are repaired."
+    )
+    invariants_interval_s: Seconds = Field(
+        300, ge=0, description="How often every workspace's invariants are checked; 0: never."
     )
     dispatch_slice_s: Seconds = Field(
         30, gt=0, description="How long one dispatch job serves workspaces."
@@ -172,36 +196,34 @@ class Settings(BaseSettings):
         1_000, ge=10, description="Events a slow stream may lag before it gets a gap."
     )
     stream_write_timeout_s: Seconds = Field(
-        30,
-        gt=0,
-        description="A client that takes nothing of its A2A stream for so long is dropped.",
+        30, gt=0, description="Who takes nothing of an A2A stream for so long is dropped."
     )
     a2a_ping_s: Seconds = Field(
-        2,
-        gt=0,
-        description="Comment ping on a quiet A2A stream; clients leave after 5 s of silence.",
+        2, gt=0, description="Comment ping on a quiet A2A stream; clients leave after 5 s."
     )
     history_max_bytes: int = Field(
-        1_048_576,
-        ge=1024,
-        description="Messages of a turn's exchange kept with it; the oldest go first.",
+        1_048_576, ge=1024, description="What was said in a turn, as kept; the oldest goes first."
     )
-    push_configs_max: int = Field(
-        10, ge=1, description="Push notification configurations of one turn."
-    )
-    public_url: str = Field(
-        "", description="Address under which clients reach us, for agent cards; empty: as asked."
-    )
-    public_cards: bool = Field(
-        False, description="Agent cards are shown to anybody, not only under a token."
-    )
+    push_configs_max: int = Field(10, ge=1, description="Push configurations of one turn.")
+    public_url: str = Field("", description="Our address in agent cards; empty: as asked for.")
+    public_cards: bool = Field(False, description="Agent cards are shown without a token.")
     open_loopback: bool = Field(
-        False,
-        description="Whoever is on this machine may read and send without a token; development.",
+        False, description="Programs on this machine read and send without a token; development."
+    )
+    egress_allow: str = Field(
+        "",
+        description="Hosts and networks that may be called although they are not public, "
+        "separated by commas: `127.0.0.1/32, agents.internal`.",
     )
     drain_s: Seconds = Field(
         20, gt=0, description="How long a stopping process may take to put its work down."
     )
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _hosts_or_networks(cls, text: str) -> str:
+        Allowed.parse(text)
+        return text
 
     @model_validator(mode="after")
     def _relations(self) -> Self:
@@ -231,6 +253,10 @@ class Settings(BaseSettings):
                 (
                     self.open_loopback and self.host not in LOOPBACK,
                     "open_loopback only where host is 127.0.0.1, ::1 or localhost",
+                ),
+                (
+                    0 < self.memories_bind_max_bytes < self.memory_max_bytes,
+                    "memory_max_bytes <= memories_bind_max_bytes: the newest memory always fits",
                 ),
                 (
                     self.retry_backoff_s > self.retry_backoff_max_s,

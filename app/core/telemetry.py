@@ -15,7 +15,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from app.core import keys, workspaces
+from app.core import invariant_reports, keys, policy, workspaces
 from app.core.platform import Platform
 from app.core.settings import Settings
 
@@ -68,7 +68,7 @@ def configure_logs(settings: Settings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
-    for noisy in ("rq.worker", "rq.scheduler", "rq_scheduler.scheduler", "httpx"):
+    for noisy in ("rq.worker", "rq.scheduler", "rq_scheduler.scheduler", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
     structlog.configure(
         processors=[
@@ -134,6 +134,7 @@ class Collector:
             "Sessions ended by the platform that their agent still reports.",
             sum(item.zombie_count for item in found),
         )
+        yield self._stale(found)
         control = platform.clients.control
         yield GaugeMetricFamily(
             "turnkeeper_workspaces_ready", "Workspaces in the ready set.", control.zcard(keys.READY)
@@ -146,6 +147,28 @@ class Collector:
         for job, at_ms in control.hgetall(keys.TICKS).items():
             ticks.add_metric([job], int(at_ms) / 1000)
         yield ticks
+        yield from self._invariants()
+
+    def _invariants(self) -> Iterator[Metric]:
+        last = invariant_reports.current_round(self._platform)
+        yield GaugeMetricFamily(
+            "turnkeeper_invariant_violations",
+            "Violations of invariants, by the last look at each workspace.",
+            last.violations,
+        )
+        yield GaugeMetricFamily(
+            "turnkeeper_invariants_checked_timestamp_seconds",
+            "When all workspaces had last been checked, Unix time; 0: not yet.",
+            (last.ended_at or 0) / 1000,
+        )
+
+    def _stale(self, found: list[workspaces.Workspace]) -> Metric:
+        fresh = policy.read_many(self._platform, found).values()
+        return GaugeMetricFamily(
+            "turnkeeper_policy_stale_sessions",
+            "Live sessions whose prompt or memories have changed since they looked.",
+            sum(row.stale_since is not None for rows in fresh for row in rows),
+        )
 
     def _totals(self, workspace_ids: list[str]) -> dict[str, int]:
         pipe = self._platform.clients.data.pipeline(transaction=False)

@@ -23,6 +23,7 @@ LANE_OF_PRIORITY: Mapping[int, str] = {
 }
 
 CANCEL_TRIES = 5
+EXPIRED_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,10 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
         expires_in_ms=None if request.expires_in_s is None else round(request.expires_in_s * 1000),
         **push.args(request.push, request.turn_id),
     )
-    return accepted(platform, workspace_id, reply)
+    told = accepted(platform, workspace_id, reply)
+    if request.expires_in_s is not None:
+        doorbell.watch(platform, workspace_id, request.expires_in_s)
+    return told
 
 
 def accepted(platform: Platform, workspace_id: str, reply: Sequence[Any]) -> Accepted:
@@ -196,6 +200,16 @@ def replay(platform: Platform, workspace_id: str, turn_id: str) -> Accepted:
         body=body, origin=turn.origin, lane=turn.lane, context_id=turn.context_id, replay_of=turn.id
     )
     return submit(platform, workspace_id, request)
+
+
+def expire(platform: Platform, workspace_id: str) -> int | None:
+    """End the waiting turns whose time to live has passed, whoever could claim them or not.
+
+    Returns:
+        When the next time to live passes, in ms (not later than now: more are due already).
+    """
+    _, _, next_ms = platform.run("expire", workspace_id, limit=EXPIRED_AT_ONCE)
+    return int(float(next_ms)) if next_ms else None
 
 
 def claimable(

@@ -3,11 +3,15 @@
 The same sentence stands in the API, the command line, the UI and the alerts.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from app.core import keys, schedules, sessions, workspaces
 from app.core.platform import Platform
 from app.core.records import Session, Turn
+
+PAGE_COUNT = 200
+NAMED_DEPTH_MAX = 1000  # with more waiting turns they are told by lane, not by schedule
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,14 @@ def explain(platform: Platform, workspace_id: str) -> Why:
     """
     workspace = workspaces.get(platform, workspace_id)
     now = platform.now_ms()
-    waiting = _oldest_waiting(platform, workspace_id)
+    queued = _queued(platform, workspace)
+    waiting = queued[0] if queued else None
     wait_s = (now - waiting.accepted_at) / 1000 if waiting else 0.0
     code, because = _reason(platform, workspace, now, waiting)
-    start = f"Waiting {span(wait_s)}: " if waiting else ""
-    tail = f"; {_crowd(platform, workspace, waiting)}." if waiting else "."
-    return Why(code, start + because + tail, wait_s, workspace.depth)
+    if waiting:
+        crowd = _crowd(platform, workspace, queued)
+        return Why(code, f"Waiting {span(wait_s)}: {because}; {crowd}.", wait_s, workspace.depth)
+    return Why(code, f"{because[0].upper()}{because[1:]}.", wait_s, workspace.depth)
 
 
 def _reason(
@@ -97,17 +103,20 @@ def _full(
     foreign: int,
     now: int,
 ) -> str:
+    own = f"the agent reports {foreign} task{'' if foreign == 1 else 's'} of its own"
     if not running:
-        return f"the agent reports {foreign} task(s) of its own in {workspace.slots} slot(s)"
+        return f"{own} in {workspace.slots} slot{'' if workspace.slots == 1 else 's'}"
     held = f"{workspace.live_count} of {workspace.slots} slots held by "
-    return held + _held(platform, workspace, running[0], now)
+    held += _held(platform, workspace, running[0], now)
+    if len(running) > 1:
+        held += f" and {len(running) - 1} more"
+    return held + (f", and {own}" if foreign else "")
 
 
 def _held(platform: Platform, workspace: workspaces.Workspace, session: Session, now: int) -> str:
     what = session.origin
     if session.schedule_id:
-        stored = platform.clients.data.hget(keys.of(workspace.id)["schedules"], session.schedule_id)
-        what = f"cron {schedules.Schedule.parse(stored).name}" if stored else "cron"
+        what = f"cron {_name(platform, workspace.id, session.schedule_id)}"
     age = span((now - session.claimed_at) / 1000)
     ceiling = span(session.ceiling_ms / 1000) if session.ceiling_ms else ""
     doing = (
@@ -122,23 +131,38 @@ def _held(platform: Platform, workspace: workspaces.Workspace, session: Session,
     return f"session {session.id} ({', '.join(facts)})"
 
 
-def _crowd(platform: Platform, workspace: workspaces.Workspace, first: Turn | None) -> str:
+def _crowd(platform: Platform, workspace: workspaces.Workspace, queued: list[Turn]) -> str:
+    """What waits: by schedule where only fires wait, else by lane."""
+    of = Counter(turn.schedule_id for turn in queued)
+    if None not in of and len(of) <= 3 and of.total() == workspace.depth:
+        fires = [
+            f"{count} fire{'' if count == 1 else 's'} of {_name(platform, workspace.id, str(one))}"
+            for one, count in of.most_common()
+        ]
+        named = " and ".join(part for part in (", ".join(fires[:-1]), fires[-1]) if part)
+        return f"{named} wait{'s' if workspace.depth == 1 else ''}"
     lanes = [f"{count} {lane}" for lane, count in workspace.waiting.items() if count > 0]
     if workspace.returned_count:
         lanes.append(f"{workspace.returned_count} returned")
-    if first and first.schedule_id and lanes == [f"{workspace.waiting.get('cron')} cron"]:
-        stored = platform.clients.data.hget(keys.of(workspace.id)["schedules"], first.schedule_id)
-        name = schedules.Schedule.parse(stored).name if stored else first.schedule_id
-        count = workspace.waiting["cron"]
-        return f"{count} fire{'s' if count > 1 else ''} of {name} wait{'' if count > 1 else 's'}"
     return (
         f"{workspace.depth} turn{'s' if workspace.depth > 1 else ''} waiting ({', '.join(lanes)})"
     )
 
 
-def _oldest_waiting(platform: Platform, workspace_id: str) -> Turn | None:
-    own = keys.of(workspace_id)
-    ids = platform.clients.data.zrange(own["open"], 0, 200)
-    texts = platform.clients.data.hmget(own["turns"], ids) if ids else []
-    found = (Turn.parse(text) for text in texts if text)
-    return next((turn for turn in found if turn.state == "queued"), None)
+def _name(platform: Platform, workspace_id: str, schedule_id: str) -> str:
+    stored = platform.clients.data.hget(keys.of(workspace_id)["schedules"], schedule_id)
+    return schedules.Schedule.parse(stored).name if stored else schedule_id
+
+
+def _queued(platform: Platform, workspace: workspaces.Workspace) -> list[Turn]:
+    """The turns that wait, oldest first: all of them, or the first few where too many wait."""
+    own, start = keys.of(workspace.id), 0
+    found: list[Turn] = []
+    while ids := platform.clients.data.zrange(own["open"], start, start + PAGE_COUNT - 1):
+        texts = platform.clients.data.hmget(own["turns"], ids)
+        turns = (Turn.parse(text) for text in texts if text)
+        found += [turn for turn in turns if turn.state == "queued"]
+        if found and workspace.depth > NAMED_DEPTH_MAX:
+            break
+        start += PAGE_COUNT
+    return found

@@ -101,6 +101,8 @@ def _put(
 ) -> str:
     if mode != "change":  # first: a workspace that is not in the list would never be swept
         platform.clients.control.zadd(keys.WORKSPACES, {workspace_id: platform.now_ms()}, nx=True)
+    if fields.get("team"):  # first: who is in a team and not in the hint would hear of nothing
+        platform.clients.control.sadd(keys.team_members(fields["team"]), workspace_id)
     outcome, runnable = platform.run(
         "workspace_put",
         workspace_id,
@@ -214,6 +216,20 @@ def all_ids(platform: Platform, page: int = 1000) -> Iterator[str]:
     while part := platform.clients.control.zrange(keys.WORKSPACES, start, start + page - 1):
         yield from part
         start += page
+
+
+def members_of(platform: Platform, team: str) -> list[str]:
+    """The workspaces that are in a team now: read from each, for the hint may be behind."""
+    found = []
+    every = list(all_ids(platform))
+    for start in range(0, len(every), 1000):
+        page = every[start : start + 1000]
+        pipe = platform.clients.data.pipeline(transaction=False)
+        for workspace_id in page:
+            pipe.hmget(keys.of(workspace_id)["workspace"], "team", "status")
+        rows = zip(page, pipe.execute(), strict=True)
+        found += [one for one, (own, status) in rows if own == team and status != "removed"]
+    return found
 
 
 def require(platform: Platform, workspace_id: str) -> None:

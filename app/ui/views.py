@@ -17,10 +17,11 @@ from flask import (
 )
 from werkzeug.wrappers import Response as AnyResponse
 
-from app.core import schedules, sessions, tokens, turns, why, workspaces
+from app.core import forecasting, policy, schedules, sessions, tokens, turns, why, workspaces
 from app.core.clock import rfc3339
 from app.core.errors import Forbidden, NotFound, Unauthorized
 from app.core.platform import Platform
+from app.core.recall import newest
 
 blueprint = Blueprint("ui", __name__, template_folder="templates")
 blueprint.add_app_template_filter(rfc3339, "rfc3339")
@@ -108,10 +109,15 @@ def fleet() -> Response:
 def workspace(workspace_id: str) -> str:
     """One workspace: what runs, what waits and why, its schedules, the live feed, chat."""
     platform = _platform()
+    forecast = forecasting.read(platform, workspace_id)
     return render_template(
         "workspace.html",
+        forecast=forecast,
+        needs={need.schedule_id: need for need in forecast.schedules},
         workspace=workspaces.get(platform, workspace_id),
         why=why.explain(platform, workspace_id),
+        policy=policy.read(platform, workspaces.get(platform, workspace_id)),
+        memories=newest(platform, workspace_id, 20),
         now=platform.now_ms(),
         sessions=sessions.recent(platform, workspace_id, 10),
         turns=turns.listing(platform, workspace_id, None, 20),

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.core import scripts, workspaces
+from app.core import memories, scripts, workspaces
+from app.core.memories import Draft, Memory
 from app.core.records import Session
 from app.core.schedules import Schedule
 from tests.support.kernel import Kernel
@@ -37,6 +38,18 @@ def stale(kernel: Kernel) -> Session:
 
 def elsewhere(kernel: Kernel) -> Kernel:
     return Kernel(kernel.platform, "nowhere")
+
+
+def forecast(kernel: Kernel, is_over: bool = True, measured_percent: int = 140) -> list[Any]:
+    return kernel.run(
+        "forecast",
+        is_over=is_over,
+        measured_percent=measured_percent,
+        limit_percent=100,
+        setting="schedule.ceiling_s",
+        sentence="too much",
+        advice="less",
+    )
 
 
 def removed(kernel: Kernel) -> Kernel:
@@ -107,6 +120,40 @@ def fire_changed(kernel: Kernel) -> None:
 
 def fire_unknown(kernel: Kernel) -> None:
     kernel.fire(replace(kernel.scheduled(), id="sch_unknown"), kernel.now_ms())
+
+
+def remember(kernel: Kernel, text: str = "keep this", **fields: Any) -> Memory:
+    """A memory of the workspace's own, straight by its script."""
+    return memories.commit(kernel.platform, kernel.id, Draft(text, **fields))[0]
+
+
+def put_memory(kernel: Kernel, text: str = "x", put_id: str = "mem_1") -> list[Any]:
+    return kernel.run(
+        "memory_put",
+        put_id=put_id,
+        digest=text,
+        record='{"namespace": ""}',
+        text=text,
+        bytes=len(text),
+        count_max=1,
+        scope="LOCAL",
+        team="",
+    )
+
+
+def memory_conflict(kernel: Kernel) -> None:
+    put_memory(kernel, "one")
+    put_memory(kernel, "two")
+
+
+def memories_full(kernel: Kernel) -> None:
+    put_memory(kernel)
+    put_memory(kernel, put_id="mem_2")
+
+
+def delete_unknown(kernel: Kernel) -> None:
+    names = {"memory_id": "mem_unknown", "session_id": "", "scope": "LOCAL", "team": ""}
+    kernel.run("memory_delete", **names)
 
 
 def append(kernel: Kernel) -> None:
@@ -182,8 +229,14 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("push_remove", "turn_not_found"): lambda kernel: kernel.run(
         "push_remove", turn_id="trn_unknown", push_id="c"
     ),
+    ("forecast", "workspace_not_found"): lambda kernel: forecast(elsewhere(kernel)),
     ("heartbeat", "workspace_not_found"): lambda kernel: elsewhere(kernel).beat(),
     ("heartbeat", "workspace_removed"): lambda kernel: removed(kernel).beat(),
+    ("memory_put", "workspace_not_found"): lambda kernel: put_memory(elsewhere(kernel)),
+    ("memory_put", "workspace_removed"): lambda kernel: put_memory(removed(kernel)),
+    ("memory_put", "idempotency_conflict"): memory_conflict,
+    ("memory_put", "memories_full"): memories_full,
+    ("memory_delete", "memory_not_found"): delete_unknown,
     ("schedule_put", "workspace_not_found"): lambda k: put(elsewhere(k), new_schedule(k)),
     ("schedule_put", "workspace_removed"): lambda k: put(removed(k), new_schedule(k)),
     ("schedule_put", "schedule_changed"): put_stale,

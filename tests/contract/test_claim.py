@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from app.core import schedules, workspaces
+from app.core.records import Session
 from app.core.sessions import Claim
 from tests.contract.conftest import PAUSE_MS, Pass
 from tests.support import invariants
@@ -31,8 +32,13 @@ def test_claim_opens_a_session_with_a_fence_and_its_deadlines(kernel: Kernel) ->
     assert session.ceiling_at - session.claimed_at == limits["ceiling_ms"]
     assert session.checkpoint_at == session.ceiling_at - limits["checkpoint_grace_ms"]
     assert session.cancel_at == session.ceiling_at - limits["cancel_grace_ms"]
-    assert session.lease_until - session.claimed_at == limits["lease_ttl_ms"]
     assert kernel.events()[-1]["event"] == "TURN_CLAIMED"
+
+
+def test_claim_writes_no_field_that_nobody_reads(kernel: Kernel) -> None:
+    kernel.submit()
+    stored = kernel.data.hget(kernel.keys["sessions"], kernel.claimed().session.id)
+    assert set(json.loads(stored)) <= set(Session.__dataclass_fields__)
 
 
 def test_claim_with_the_same_token_gets_the_same_answer_and_writes_nothing(kernel: Kernel) -> None:

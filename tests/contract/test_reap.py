@@ -135,7 +135,7 @@ def test_reap_by_handover_spares_a_session_that_was_bound(kernel: Kernel) -> Non
     session = live(kernel)
     kernel.platform.run(
         "bind", kernel.id, session_id=session.id, fence=session.fence,
-        bound='{"prompt":"x"}', inbox=True, facts='{"digest":"d"}',
+        bound='{"prompt":"x"}', inbox=True, facts='{"digest":"d"}', limits="[]",
     )  # fmt: skip
     assert not kernel.reap(session, "handover")
 

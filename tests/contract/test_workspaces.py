@@ -65,6 +65,8 @@ def test_workspace_put_leaves_a_running_session_alone_while_paused(kernel: Kerne
 
 def test_workspace_put_never_brings_a_removed_workspace_back(kernel: Kernel) -> None:
     session = live(kernel)
+    kernel.bind(session)
+    assert kernel.taken().session.id == session.id
     waiting = kernel.submit().turn_id
     schedule = kernel.scheduled()
     workspaces.remove(kernel.platform, kernel.id)

@@ -3,12 +3,15 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
+from redis.exceptions import RedisError
 
-from app.core import keys, schedules
+from app.core import invariant_reports, invariants, keys, schedules, snapshots
+from app.core.invariants import Violation
 from app.core.platform import Platform
 from tests.support.wait import wait_until
 from tests.support.world import (
@@ -65,6 +68,31 @@ class Trickle:
                     return  # never accepted, so nothing is owed
             else:
                 return
+
+
+class Checks:
+    """Looks at the invariants all the while, beside the workers' own check."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform, self.look_count = platform, 0
+        self.violations: list[Violation] = []
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="checks")
+
+    def __enter__(self) -> "Checks":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stopping.set()
+        self._thread.join(20)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(0.02):
+            for name in WORKSPACES:
+                with suppress(RedisError):  # it is killed too
+                    self.violations += invariants.check(snapshots.read(self.platform, name))
+                    self.look_count += 1
 
 
 @pytest.fixture
@@ -147,7 +175,7 @@ def test_kill_9_of_each_process_in_turn_loses_and_doubles_nothing(here: World) -
             new_workspace(platform, name)
             here.add_runtime(name, "sh", "-c", "sleep 0.1; echo ok")
         wanted = plan_fires(platform)
-        with Trickle(here) as trickle:
+        with Checks(platform) as checks, Trickle(here) as trickle:
             wait_until(lambda: completed(platform) >= RECOVERED, 15)
             took = kill_each_in_turn(here, platform)
         print("seconds until work flowed again:", took, "refused:", trickle.refused_count)
@@ -169,3 +197,7 @@ def test_kill_9_of_each_process_in_turn_loses_and_doubles_nothing(here: World) -
             assert {row["state"] for row in ledger(platform, name).values()} == {"completed"}
             assert most_live_at_once(platform, name) == 1
         assert len(trickle.accepted) >= 20
+        assert checks.violations == []
+        assert checks.look_count > 100
+        assert invariant_reports.current_round(platform).ended_at, "the workers check too"
+        assert platform.clients.control.zcard(keys.VIOLATIONS) == 0

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import fakeredis
+import redis
 import time_machine
 
 from app.core.platform import Platform
@@ -57,6 +58,21 @@ class Mortal(fakeredis.FakeRedis):
         pipe = super().pipeline(transaction, shard_hint)
         execute = pipe.execute
         pipe.execute = lambda *args, **options: self.life.live(lambda: execute(*args, **options))
+        return pipe
+
+
+class MortalReal(redis.Redis):
+    """The same on a real server."""
+
+    life = Life()
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        return self.life.live(lambda: super(MortalReal, self).execute_command(*args, **options))
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
+        pipe = super().pipeline(transaction, shard_hint)
+        execute = pipe.execute
+        pipe.execute = lambda *args, **options: self.life.live(lambda: execute(*args, **options))  # type: ignore[method-assign]
         return pipe
 
 

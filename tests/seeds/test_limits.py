@@ -3,18 +3,29 @@
 A new setting fails here until it has a row, or a reason why it is no limit of the work.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from app.core import schedules, sessions, turns
-from app.core.events import Event
 from app.core.platform import Platform
 from app.core.settings import Settings, env_name
 from tests.integration.api.streaming import Reader, chunks, parse, stream_of
 from tests.seeds.clocks import EVERY_30_MIN, OPENS, WS, Shift, beside
+from tests.seeds.limits_hit import (
+    Told,
+    big_memory,
+    long_exchange,
+    memories_bound,
+    problem,
+    too_many_memories,
+    too_many_memories_says_so,
+    too_many_polls,
+    too_many_push_configs,
+    whole,
+)
 from tests.support.world import virtual_platform
 from tests.unit.api.web import ADMIN, Web, web
 
@@ -24,13 +35,18 @@ SMALL: dict[str, Any] = {
     "queue_depth_max": 3,
     "body_max_bytes": 4096,
     "prompt_max_bytes": 1024,
+    "import_max_count": 3,
     "output_max_bytes": 1024,
+    "memory_max_bytes": 500,
+    "memories_max_count": 3,
+    "memories_bind_max_bytes": 500,
     "events_kept": 100,
     "stream_buffer_count": 10,
     "streams_max": 1,
     "waiters_max": 1,
+    "push_configs_max": 2,
+    "history_max_bytes": 1024,
 }
-Told = Mapping[str, Any]
 
 
 @pytest.fixture
@@ -44,10 +60,6 @@ def site(platform: Platform) -> Iterator[Web]:
     """A web process over the same store."""
     with web(beside(platform).clients, **SMALL) as made:
         yield made
-
-
-def whole(event: Event) -> Told:
-    return {"mechanism": event.mechanism, **event.payload}
 
 
 @dataclass(frozen=True)
@@ -217,12 +229,6 @@ def missed(**own: Any) -> Callable[[Shift, Web], Told]:
 # The web.
 
 
-def problem(answer: Any, status: int) -> Told:
-    assert answer.status_code == status, answer.text
-    told: Told = answer.get_json()
-    return told
-
-
 def big_body(shift: Shift, site: Web) -> Told:
     path = f"/workspaces/{WS}/pause"
     return problem(site.ask("POST", path, {"reason": "x" * 5000}), 413)
@@ -243,6 +249,20 @@ def bigger_prompt(shift: Shift, site: Web) -> Told:
     return problem(site.ask("PATCH", path, {"prompt": "x" * 1025}), 422)
 
 
+def long_crontab(shift: Shift, site: Web) -> Told:
+    body = {"crontab": "@daily go\n" * 4}
+    return problem(site.ask("POST", f"/workspaces/{WS}/schedules/import", body), 422)
+
+
+def too_much_planned(shift: Shift, site: Web) -> Told:
+    schedule_id = site.schedule(WS, cron_expr="0 0 1 1 *", ceiling_s=0)
+    site.ok("POST", f"/workspaces/{WS}/schedules/{schedule_id}/run")
+    shift.run(3600)
+    shift.agent.finish(shift.live()[0])
+    site.ok("PATCH", f"/workspaces/{WS}/schedules/{schedule_id}", {"cron_expr": "*/30 * * * *"})
+    return whole(shift.one("LIMIT_HIT"))
+
+
 def long_result(shift: Shift, site: Web) -> Told:
     session = shift.session(shift.begin())
     body = {"fence": session.fence, "result": {"text": "x" * 1025}}
@@ -254,11 +274,6 @@ def too_many_streams(shift: Shift, site: Web) -> Told:
     path = f"/workspaces/{WS}/events/stream"
     with stream_of(site, path):
         return problem(site.ask("GET", path), 503)
-
-
-def too_many_polls(shift: Shift, site: Web) -> Told:
-    with site.app.extensions["turnkeeper"].hub.waiting(WS):
-        return problem(site.ask("GET", f"/workspaces/{WS}/turns/next?wait_s=0"), 503)
 
 
 def say(site: Web, count: int) -> str:
@@ -319,14 +334,24 @@ ROWS = {
     "catch-up of a schedule": Row(
         "catchup_window", "schedule.catchup_window_s", missed(catchup_window_s=60)
     ),
+    "memories": Row("memories_count", "TURNKEEPER_MEMORIES_MAX_COUNT", too_many_memories),
+    "memories, to the writer": Row(
+        "memories_count", "TURNKEEPER_MEMORIES_MAX_COUNT", too_many_memories_says_so
+    ),
+    "memory": Row("memory_max", "TURNKEEPER_MEMORY_MAX_BYTES", big_memory),
+    "memories bound": Row("memories_bound", "TURNKEEPER_MEMORIES_BIND_MAX_BYTES", memories_bound),
     "body": Row("body_max", "TURNKEEPER_BODY_MAX_BYTES", big_body),
     "message": Row("prompt_max", "TURNKEEPER_PROMPT_MAX_BYTES", big_message),
     "prompt": Row("prompt_max", "TURNKEEPER_PROMPT_MAX_BYTES", big_prompt),
     "prompt changed": Row("prompt_max", "TURNKEEPER_PROMPT_MAX_BYTES", bigger_prompt),
     "result": Row("output_tail", "TURNKEEPER_OUTPUT_MAX_BYTES", long_result),
+    "crontab": Row("import_max", "TURNKEEPER_IMPORT_MAX_COUNT", long_crontab),
+    "forecast": Row("forecast", "schedule.overlap_policy", too_much_planned),
     "streams": Row("streams_max", "TURNKEEPER_STREAMS_MAX", too_many_streams),
     "polls": Row("waiters_max", "TURNKEEPER_WAITERS_MAX", too_many_polls),
     "slow stream": Row("stream_buffer", "TURNKEEPER_STREAM_BUFFER_COUNT", slow_reader),
+    "pushes": Row("push_configs", "TURNKEEPER_PUSH_CONFIGS_MAX", too_many_push_configs),
+    "exchange": Row("history_max", "TURNKEEPER_HISTORY_MAX_BYTES", long_exchange),
     "late stream": Row("events_kept", "TURNKEEPER_EVENTS_KEPT", late_reader),
 }
 
@@ -335,10 +360,11 @@ PACE = "how often or how long something is done; nothing is cut by it"
 KEPT = "retention of what has ended: a later request for it is told so (404)"
 NO_LIMITS = {
     PLACE: "redis_url control_url redis_tls_verify redis_ca_cert port host log_level log_format "
-    "admin_token",
+    "admin_token public_url public_cards open_loopback",
     PACE: "reap_interval_s sweep_interval_s dispatch_slice_s claims_per_visit stream_ping_s "
     "redeliver_after_s retry_backoff_s retry_backoff_max_s lane_max_wait_s poll_wait_max_s "
-    "message_wait_s redis_pool_size",
+    "message_wait_s redis_pool_size a2a_ping_s",
+    "a client that takes nothing; logged with mechanism=stream_write": "stream_write_timeout_s",
     KEPT: "turns_kept turn_retention_s fires_kept idempotency_ttl_s",
     "the ceiling's first rung; the request names the ceiling": "checkpoint_grace_s",
     "a process that does not stop in time; logged with mechanism=drain": "drain_s",

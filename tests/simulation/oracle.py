@@ -1,5 +1,6 @@
 """What must come of a step, worked out from what stands in the store and nothing of the scripts."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ def predict(stored: Stored, beat: Mapping[str, str], now: int) -> str:
     left = [turn for turn in left if turn not in later]
     while left:
         turn = first_of(left, now)
-        if turn.get("expires_at", now + 1) > now:
+        if turn["id"] not in outlived(stored, now):
             return str(turn["id"])
         left.remove(turn)
     return "backing_off" if later else "empty"
@@ -44,6 +45,32 @@ def first_of(left: list[dict[str, Any]], now: int) -> dict[str, Any]:
     heads = [min(lane, key=lambda turn: turn["seq"]) for lane in lanes if lane]
     overdue = [turn for turn in heads if now - turn["accepted_at"] > turn["max_wait_ms"]]
     return min(overdue, key=lambda turn: turn["accepted_at"]) if overdue else heads[0]
+
+
+def outlived(stored: Stored, now: int) -> set[str]:
+    """The waiting turns whose time to live has passed; what has once begun has none."""
+    return {
+        turn["id"]
+        for turn in waiting(stored)
+        if turn.get("expires_at", now + 1) <= now and "begun_at" not in turn
+    }
+
+
+def may_retry(stored: Stored, turn: Mapping[str, Any], retried: int) -> bool:
+    """Whether a fire that ends badly is queued again: not where its caller canceled it."""
+    schedule = stored.hashes["schedules"].get(turn.get("schedule_id", ""), "{}")
+    session = stored.sessions.get(turn.get("session_id", ""), {})
+    return retried < json.loads(schedule).get("retries", 0) and "unwanted" not in session
+
+
+BAD, GOOD = ("failed", "force_idled", "dead"), ("completed", "yielded")
+
+
+def failures(count: int, ends: list[str]) -> int:
+    """Bad ends in a row, after these ends."""
+    for state in ends:
+        count = count + 1 if state in BAD else 0 if state in GOOD else count
+    return count
 
 
 @dataclass(frozen=True)

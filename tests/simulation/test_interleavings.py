@@ -16,7 +16,7 @@ from tests.support.kernel import Kernel, platform_on
 
 START = 1_800_000_000.0
 SEEDS = range(10)
-STEPS = 600
+STEPS = 900
 
 # Each takes one mechanism away; a walk must notice.
 CONTROLS = {
@@ -41,7 +41,8 @@ CONTROLS = {
     ),
     "no compare-and-set": (
         "fire",
-        "if row and (row.turn_id or A.mode ~= 'manual') then",
+        "if row and (row.turn_id or is_due) or "
+        "redis.call('HEXISTS', K.turns, fire.turn_id) == 1 then",
         "if nil then",
     ),
     "an old answer is left": ("follow", "redis.call('HDEL', K.results, turn.id)", ""),
@@ -71,6 +72,21 @@ CONTROLS = {
         "",
     ),
     "no bound": ("submit", "if depth >= tonumber(A.queue_depth_max) then", "if nil then"),
+    "nothing expires": ("expire", "turn.state == 'queued' and expires(turn)", "nil"),
+    "the begun expires": (
+        "claim",
+        "return turn.expires_at and not turn.begun_at",
+        "return turn.expires_at",
+    ),
+    "retried for ever": ("finish", "if used > allowed then", "if used > allowed + 9 then"),
+    "no retry": ("finish", "if used > allowed then", "if used then"),
+    "never paused": ("finish", "or count < limit or", "or count or"),
+    "failures forgiven": (
+        "finish",
+        "if not FAILED[turn.state] then return end",
+        "if 1 then return end",
+    ),
+    "waiting not counted": ("claim", "tally(turn, turn.row_state, -1)", ""),
     "zombies are foreign": (
         "heartbeat",
         "elseif session.ended_at then",
@@ -115,6 +131,6 @@ def test_a_seed_walks_the_same_way_again() -> None:
 @pytest.mark.parametrize("name", CONTROLS)
 def test_control_a_walk_finds_the_missing_mechanism(name: str) -> None:
     with pytest.raises(FOUND) as fault:
-        for seed in range(3):
+        for seed in range(20):
             walked(seed, STEPS, CONTROLS[name])
     print(repr(fault.value)[:200], fault.value.__notes__)

@@ -4,24 +4,29 @@ The oracle predicts every claim from what stands in the store before it, remembe
 change, and reads after each step what must hold between any two (``tests.support.invariants``).
 """
 
-import json
 import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 import time_machine
 
-from app.core import ids, schedules, workspaces
+from app.core import ids, workspaces
 from app.core.errors import QueueFull, SessionNotFound, StaleFence, StartedElsewhere
 from app.core.records import Session
-from app.core.schedules import Schedule
 from app.core.sessions import OUTCOMES, Claim, NoClaim
 from app.core.states import LANES, LIVE, TERMINAL
 from tests.simulation import following
-from tests.simulation.oracle import clocks, predict, reachable, slots, waiting
+from tests.simulation.oracle import (
+    clocks,
+    outlived,
+    predict,
+    reachable,
+    slots,
+    waiting,
+)
+from tests.simulation.ticks import Ticks
 from tests.support import invariants
 from tests.support.invariants import Stored
 from tests.support.kernel import Kernel
@@ -33,9 +38,9 @@ JUMPS_MS = {1: 6, 50: 4, 1_000: 6, 4_000: 5, 20_000: 4, 61_000: 2, 190_000: 1, 1
 STEPS: dict[str, int] = {
     "submit": 14,
     "repeat": 3,
-    "follow": 8,
-    "follow_again": 2,
-    "push": 6,
+    "follow": 3,
+    "follow_again": 1,
+    "push": 2,
     "beat": 12,
     "claim": 18,
     "claim_again": 2,
@@ -55,6 +60,8 @@ STEPS: dict[str, int] = {
     "owner": 2,
     "fire": 4,
     "fire_again": 2,
+    "expire": 4,
+    "switch_on": 1,
     "jump": 12,
 }
 
@@ -75,7 +82,7 @@ class Walk:
         self.terminal: dict[str, str] = {}
         self.seq, self.count, self.last_event = 0, 0, "0-0"
         self.done: dict[str, int] = dict.fromkeys(STEPS, 0)
-        self.ticks = [self.scheduled(name) for name in ("one", "two")]
+        self.ticks = Ticks(kernel)
         self.answers: Counter[str] = Counter()
         self.stored = invariants.check(kernel)
         self.beat()
@@ -95,21 +102,6 @@ class Walk:
         self.done[name] += 1
         self.count += 1
 
-    def scheduled(self, name: str) -> Schedule:
-        """A schedule of a known id: with ids of chance a seed would not repeat its walk."""
-        schedule = Schedule(
-            f"sch_{name}", self.kernel.id, name, "*/5 * * * *", "UTC", "go", version=1
-        )
-        self.kernel.run(
-            "schedule_put",
-            schedule_id=schedule.id,
-            version=0,
-            record=json.dumps({key: v for key, v in asdict(schedule).items() if v is not None}),
-            next_ms=self.kernel.now_ms() + 300_000,
-            policy_changed=False,
-        )
-        return schedule
-
     # What must hold of a step whatever it was.
 
     def check_changes(self, before: Stored, after: Stored) -> None:
@@ -126,6 +118,7 @@ class Walk:
             )
             assert ended in (None, turn["state"])
             assert key not in self.terminal or turn["state"] in TERMINAL, f"{key} rose again"
+        self.ticks.check(before, after)
         gone = before.turns.keys() - after.turns.keys()
         assert all(before.turns[key]["state"] in TERMINAL for key in gone), "an open turn is gone"
         rows_made = [f"{schedule}:{nominal}" for schedule, nominal in self.made]
@@ -254,6 +247,8 @@ class Walk:
                 wanted = "canceled" if outcome == "input_required" else outcome
             elif outcome == "canceled" and "cancel_asked_at" in stood:
                 wanted = "force_idled"  # the walk's cancels are the ceiling's
+            if "ended_at" not in stood and wanted in ("failed", "force_idled"):
+                wanted = self.ticks.unless_retried(self.stored, stood["turn_id"], wanted)
             assert state == stood.get("turn_state", wanted)
             self.finished = [*self.finished, (session, state)][-5:]
 
@@ -319,9 +314,14 @@ class Walk:
         for key in self.stored.sets["live"]:
             over = [clock for clock in clocks(self.stored.sessions[key]) if clock.ends_at <= now]
             session = Session.parse(self.stored.hashes["sessions"][key])
+            wanted = ""
+            if over and over[0].mechanism == "ceiling":
+                wanted = self.ticks.unless_retried(self.stored, session.turn_id, "force_idled")
             for clock, ends in zip(over[:1] * 2, (True, False), strict=False):
                 ended = self.kernel.reap(session, clock.mechanism, clock.limit_ms)
                 assert ended == ends, f"{clock} on {session}"
+            if wanted:
+                assert self.kernel.turn(session.turn_id).state == wanted, session
 
     def pause(self) -> None:
         workspaces.pause(self.kernel.platform, self.kernel.id, "by hand")
@@ -337,9 +337,11 @@ class Walk:
         workspaces.change(self.kernel.platform, self.kernel.id, changes)
 
     def fire(self) -> None:
-        schedule = self.random.choice(self.ticks)
+        schedule = self.ticks.read(self.random.choice(self.ticks.ids))
         due = self.kernel.due(schedule)
-        assert due is not None
+        if due is None:
+            assert not schedule.enabled
+            return
         depth = len(waiting(self.stored))
         outcome = self.kernel.fire(schedule, due)[0]
         if due > self.kernel.now_ms():
@@ -354,9 +356,9 @@ class Walk:
         """A fire of before by another scheduler, or after the due time was put back, or by hand."""
         if self.made:
             schedule_id, nominal = self.random.choice(self.made)
-            schedule = schedules.get(self.kernel.platform, self.kernel.id, schedule_id)
+            schedule = self.ticks.read(schedule_id)
             way = self.random.choice(["again", "put back", "by hand"])
-            if way == "put back":
+            if way == "put back" and schedule.enabled:
                 self.kernel.make_due(schedule, nominal)
             mode = "manual" if way == "by hand" else "make"
             row = self.stored.hashes["fires"][f"{schedule_id}:{nominal}"]
@@ -365,6 +367,15 @@ class Walk:
                 assert outcome == "moved"
             if '"turn_id"' in row:
                 assert self.kernel.turn_count(ids.of_fire(schedule_id, nominal)) <= 1
+
+    def expire(self) -> None:
+        over = outlived(self.stored, self.kernel.now_ms())
+        self.kernel.expire()
+        for key in over:
+            assert self.kernel.turn(key).state == "expired", f"{key} outlived its time"
+
+    def switch_on(self) -> None:
+        self.ticks.switch_on()
 
     def remember(self, schedule_id: str, nominal: int) -> None:
         self.made = [*self.made, (schedule_id, nominal)][-40:]

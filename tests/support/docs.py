@@ -16,13 +16,14 @@ from annotated_types import Ge, Gt, Le, Lt
 from app.api.errors import RETRY_AFTER_S, STATUS
 from app.cli import faults
 from app.cli.main import main as command_line
-from app.core import events, keys, scripts, settings, states, telemetry
+from app.core import events, keys, redaction, scripts, settings, states, telemetry
 from app.core.errors import TurnkeeperError
 from tests.support import docs_api, docs_runtime, lua_events
 from tests.support.lua_events import LUA, ROOT
 
 REFERENCE = "docs/reference/"
 CORE = "app/core/README.md"
+MEMORIES = "docs/guides/memories.md"
 NOTE = "<!-- Written by `make docs` from the code; changes made here are lost. -->"
 SOURCE_KEY = re.compile(r'^(?:    # (.*)\n)?    "(\w+)": "[\w:]+",(?:  # (.*))?$', re.MULTILINE)
 SOURCE_CONTROL = re.compile(r'^([A-Z_]+) = "(tk:[\w:]+)"  # (.*)$', re.MULTILINE)
@@ -266,7 +267,14 @@ def scripts_table() -> str:
     return table(["Script", "What it does"], rows)
 
 
+def redaction_table() -> str:
+    """What is taken out of memories."""
+    rows = [[f"`{one.kind}`", one.example] for one in redaction.PATTERNS]
+    return table(["Kind", "Looks like"], rows)
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
+    "redaction": redaction_table,
     "keys": keys_table,
     "states": diagram,
     "scripts": scripts_table,
@@ -289,6 +297,7 @@ def pages() -> dict[str, str]:
         f"{REFERENCE}errors.md": errors_page(),
         f"{REFERENCE}states.md": states_page(),
         CORE: filled((ROOT / CORE).read_text()),
+        MEMORIES: filled((ROOT / MEMORIES).read_text()),
     }
 
 

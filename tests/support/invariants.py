@@ -5,17 +5,21 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from app.core import states
 from tests.support.kernel import Kernel
 
-HASHES = ("workspace", "turns", "sessions", "lanes", "fires", "bodies", "bound", "results", "push")
-SETS = (
-    *("open", "done", "dead", "live", "ended", "returned", "delayed", "inbox", "fire_index"),
-    "changed",
-)
+HASHES = ("workspace", "turns", "sessions", "lanes", "fires", "bodies", "bound")
+HASHES += ("policy", "memories", "memory_texts", "memory_names")
+SETS = ("open", "done", "dead", "live", "ended", "returned", "delayed", "inbox", "fire_index")
+SETS += ("memory_order", "memory_gone")
+SETS += ("expiring", "due")
+HASHES += ("schedules", "tallies", "backfills")
+HASHES += ("results", "push")
+SETS += ("changed",)
 GROUP = "turnkeeper"
 FLOAT = re.compile(r"[:\[ ]-?\d+(\.\d+|(\.\d+)?[eE][+-]?\d+)[,}\]]")
 
@@ -66,7 +70,10 @@ def check(kernel: Kernel) -> Stored:
     slots(stored)
     ledger(stored)
     kept(stored)
-    for name in ("turns", "sessions", "fires"):
+    counted(stored)
+    lives(stored)
+    remembered(stored)
+    for name in ("turns", "sessions", "fires", "memories"):
         for key, text in stored.hashes[name].items():
             assert not FLOAT.search(text), f"{key} carries a float: {text}"
     return stored
@@ -138,7 +145,6 @@ def slots(stored: Stored) -> None:
             assert turn["attempt"] == session["attempt"]
             has_ceiling = "ceiling_at" in session
             assert has_ceiling == (session["ceiling_ms"] > 0)
-            assert ("started_at" in session) or session["lease_until"] > session["claimed_at"]
     assert set(stored.sets["ended"]) | set(live) == set(stored.sessions)
     assert set(stored.hashes["bound"]) <= set(stored.sessions)
     for key in stored.sets["inbox"]:
@@ -147,8 +153,13 @@ def slots(stored: Stored) -> None:
         assert key in stored.hashes["bound"]
 
 
+def in_ledger(state: str) -> str:
+    """The ledger's word for a turn's state: what is neither waiting nor ended is running."""
+    return state if state == "queued" or state in states.TERMINAL else "running"
+
+
 def ledger(stored: Stored) -> None:
-    """Each fire of a turn that is still known has the turn's state."""
+    """Each fire of a turn that is still known has the turn's state; each end names its reason."""
     for key, turn in stored.turns.items():
         if "schedule_id" in turn:
             row = f"{turn['schedule_id']}:{turn['nominal_at']}"
@@ -156,8 +167,17 @@ def ledger(stored: Stored) -> None:
             if text is None:  # the ledger is trimmed of ended rows only
                 assert turn["state"] in states.TERMINAL, turn
                 continue
-            assert json.loads(text)["state"] == turn["state"], (text, turn)
+            assert json.loads(text)["state"] == in_ledger(turn["state"]), (text, turn)
             assert json.loads(text)["turn_id"] == key
+    for name, text in stored.hashes["fires"].items():
+        row = json.loads(text)
+        ended = row["state"] in states.TERMINAL | {"missed"}
+        assert ended == ("ended_at" in row), (name, row)
+        assert not ended or row["reason"], f"{name} ended for no reason: {row}"
+        if row["state"] in ("missed", "skipped", "expired"):
+            assert row["setting"], f"{name} does not name its limit: {row}"
+            assert "limit_ms" in row or "limit_count" in row, row
+            assert "measured_ms" in row or "measured_count" in row, row
     assert set(stored.sets["fire_index"]) == set(stored.hashes["fires"])
 
 
@@ -172,6 +192,48 @@ def kept(stored: Stored) -> None:
     for key in waiting:
         if stored.turns[key]["state"] == "queued":
             assert key not in stored.hashes["results"], f"{key} waits with an old answer"
+
+
+def remembered(stored: Stored) -> None:
+    """Each memory is there or gone, and its text with it, under a number of its own."""
+    records = {key: json.loads(text) for key, text in stored.hashes["memories"].items()}
+    live = {key for key, record in records.items() if not record.get("gone")}
+    assert set(stored.sets["memory_order"]) == live == set(stored.hashes["memory_texts"])
+    assert set(stored.sets["memory_gone"]) == set(records) - live
+    places = stored.sets["memory_order"] | stored.sets["memory_gone"]
+    assert {key: record["seq"] for key, record in records.items()} == places
+    assert len(set(places.values())) == len(places), "two memories with one number"
+    assert max(places.values(), default=0) <= int(stored.hashes["policy"].get("seq", 0))
+    bytes_kept = sum(len(text.encode()) for text in stored.hashes["memory_texts"].values())
+    assert bytes_kept == int(stored.hashes["policy"].get("bytes", 0))
+    named = {
+        f"{record['namespace']}\n{record['key']}": key
+        for key, record in records.items()
+        if "key" in record
+    }
+    assert named == stored.hashes["memory_names"]
+    for key, record in records.items():
+        assert record["created_seq"] <= record["seq"], key
+        assert record["version"] >= 1
+
+
+def counted(stored: Stored) -> None:
+    """What is counted of the ledger is what stands in it."""
+    rows = {name: json.loads(text) for name, text in stored.hashes["fires"].items()}
+    waiting = Counter(name.rpartition(":")[0] for name in rows if rows[name]["state"] == "queued")
+    tallies = stored.hashes["tallies"]
+    told = {name.removesuffix(":waiting"): int(tallies[name]) for name in tallies if ":w" in name}
+    assert told == waiting, f"waiting fires: {told} counted, {dict(waiting)} there"
+
+
+def lives(stored: Stored) -> None:
+    """A time to live runs for each turn that waits and has never begun, and for no other."""
+    running = {
+        key: turn["expires_at"]
+        for key, turn in stored.turns.items()
+        if turn["state"] == "queued" and "expires_at" in turn and "begun_at" not in turn
+    }
+    assert stored.sets["expiring"] == running
 
 
 def pending(kernel: Kernel, lane: str) -> set[str]:

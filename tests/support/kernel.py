@@ -1,7 +1,7 @@
 """A kernel on a given client, and the short words in which the tests speak to it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fakeredis
@@ -149,6 +149,9 @@ class Kernel:
         here = (self.platform, self.id, session)
         return sessions.ask(*here, sessions.Ask(kind, mechanism, "as told", within_s))
 
+    def expire(self) -> int | None:
+        return turns.expire(self.platform, self.id)
+
     def cancel(self, turn_id: str) -> str:
         return turns.cancel(self.platform, self.id, turn_id, "as told")
 
@@ -179,11 +182,15 @@ class Kernel:
     def fire(
         self, schedule: Schedule, nominal_ms: int, mode: str = "make", cadence_ms: int = 300_000
     ) -> list[Any]:
-        """Make one fire as the scheduler does; a refusal is raised."""
+        """Make one fire as the scheduler does: its outcome, the depth, runnable; or how the due
+        time stands. A refusal is raised."""
+        reply = self.fire_all(schedule, [nominal_ms, nominal_ms + cadence_ms], mode)
+        return reply if reply[0] != "fired" else [reply[4], *reply[1:3]]
+
+    def fire_all(self, schedule: Schedule, times: Sequence[int], mode: str = "make") -> list[Any]:
+        """All of these times but the last, which follows them, in one step."""
         now = self.platform.now_ms()
-        following = nominal_ms + cadence_ms
-        args = schedules.fire_args(self.platform, schedule, nominal_ms, following, mode, now)
-        return self.run("fire", **args)
+        return self.run("fire", **schedules.fire_args(self.platform, schedule, times, mode, now))
 
     def ledger(self, schedule: Schedule) -> list[tuple[int, str]]:
         """Nominal time and state of every fire, oldest first."""

@@ -121,6 +121,7 @@ class RedisServer:
         try:
             with self.client(socket_timeout=1, retry=None) as client:
                 pid = client.info("server")["process_id"]  # another server may hold the port
+                client.ping()  # INFO is answered, and nothing else, while the log is being loaded
         except redis.RedisError:
             return False
         return bool(pid == self.process.pid)

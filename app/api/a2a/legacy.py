@@ -1,7 +1,7 @@
 """A2A 0.3 made of 1.0, and messages of 0.3 made into 1.0. Pure.
 
-Written out, and not taken from the protocol's library: its models take half a second to import
-and their use more than all else of a request. The tests hold both against each other.
+Written out, and not taken from the protocol's library: a task costs 3 µs here and 116 there, where
+it has to become the library's own object first. The tests hold both against each other.
 """
 
 from collections.abc import Mapping

@@ -26,6 +26,7 @@ from app.core.states import TERMINAL
 LOOK_S = 1.0
 NAME_MAX = 256
 PARTS_MAX = 1000
+REDELIVER = ("on_loss", "never")
 ANSWERED_S = 10.0  # beyond the wait: how long an answer may take until its retry may try anew
 
 
@@ -61,6 +62,9 @@ def accept(workspace_id: str, send: Send) -> turns.Accepted:
     if message.get("taskId"):
         return _follow(workspace_id, send)
     is_agent = send.metadata.get("origin") == "agent"
+    redeliver = send.metadata.get("redeliver")
+    if redeliver not in (None, *REDELIVER):
+        raise InvalidInput("params.metadata.redeliver", f"one of {', '.join(REDELIVER)}")
     body = {
         "text": send.text,
         "message": {"messageId": ids.new("msg"), **message},
@@ -81,6 +85,7 @@ def accept(workspace_id: str, send: Send) -> turns.Accepted:
             repeat_key=message.get("messageId"),
             asked=message,
             expires_in_s=send.expires_in_s,
+            redeliver=redeliver,
             push=send.push,
         ),
     )

@@ -123,7 +123,7 @@ def _response(
     )
     _bound_writes(stream, stack)
     held = stack.pop_all()
-    response = Response(_lines(stream), content_type=SSE)
+    response = Response(_watched(stream), content_type=SSE)
     response.call_on_close(held.close)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
@@ -142,6 +142,23 @@ def _bound_writes(stream: Stream, stack: ExitStack) -> None:
             stream.connection.settimeout(before)
 
     stack.callback(undo)
+
+
+def _watched(stream: Stream) -> Iterator[str]:
+    """The lines; a client that took one of them too slowly, or not at all, is named in the log."""
+    clock, limit_s = stream.platform.clock, stream.platform.settings.stream_write_timeout_s
+    given_at = clock.monotonic()
+    try:
+        for line in _lines(stream):
+            given_at = clock.monotonic()
+            yield line
+    except GeneratorExit:
+        taken_s = clock.monotonic() - given_at
+        if taken_s >= limit_s:
+            setting = env_name("stream_write_timeout_s")
+            facts = {"limit_s": limit_s, "measured_s": round(taken_s, 3), "setting": setting}
+            log.warning("LIMIT_HIT", mechanism="stream_write", **facts)
+        raise
 
 
 def _lines(stream: Stream) -> Iterator[str]:

@@ -54,3 +54,43 @@ class Liveness(BaseModel):
     dispatchers: int
     ready: int
     jobs_waiting: dict[str, int]
+
+
+class Violation(BaseModel):
+    """What cannot be: a stable code, what it is about, and a sentence."""
+
+    code: str
+    subject: str
+    sentence: str
+
+
+class InvariantReport(BaseModel):
+    """The last look at one workspace; of its violations the first twenty.
+
+    ``checked`` of ``total`` records: a big workspace is looked at part by part. ``doubts``: hints
+    of the control side that are wrong and may only lag, and since when.
+    """
+
+    workspace_id: str
+    checked_at: str
+    duration_ms: int
+    look: int
+    checked: int
+    total: int
+    violation_count: int
+    violations: list[Violation]
+    doubts: dict[str, str]
+
+
+class Invariants(BaseModel):
+    """The last rounds through all workspaces; ``violations`` counts those of all last reports.
+
+    ``round_ended_at``: when all had last been looked at. ``workspaces``: those with violations
+    first.
+    """
+
+    interval_s: float
+    round_began_at: str | None
+    round_ended_at: str | None
+    violations: int
+    workspaces: list[InvariantReport]

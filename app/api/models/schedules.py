@@ -1,10 +1,11 @@
 """Schedules and their ledgers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 
 from app.api.models.base import Redeliver, Span, Strict
+from app.api.models.imports import ScheduleForecast
 
 # Whose session wraps up for a late fire: another cron session's, any session's, nobody's.
 Preempt = Literal["cron", "any", "off"]
@@ -17,6 +18,15 @@ SessionMode = Literal["fresh", "resume"]
 OnPolicyChange = Literal["off", "checkpoint"]
 Count = Annotated[int, Field(ge=0, le=1000)]
 Notes = Annotated[str, Field(max_length=10_000)]
+
+
+def _is_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("a moment as RFC 3339, such as 2026-01-31T09:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_is_text)]
 
 
 class ScheduleFields(Strict):
@@ -104,6 +114,7 @@ class Schedule(BaseModel):
     redeliver: Redeliver | None
     on_policy_change: OnPolicyChange
     notes: str
+    forecast: ScheduleForecast | None = Field(description="Null while it is paused.")
 
 
 class Schedules(BaseModel):
@@ -113,16 +124,29 @@ class Schedules(BaseModel):
 
 
 class Fire(BaseModel):
-    """One row of the ledger."""
+    """One row of the ledger; the limit's fields are set where one acted."""
 
     schedule_id: str
     nominal_at: str | None
-    state: str
+    state: str = Field(
+        description="queued, running, or an end: completed, failed, yielded, force_idled, "
+        "coalesced, skipped, expired, missed, canceled, dead."
+    )
     state_at: str | None
     turn_id: str | None
     session_id: str | None
     started_at: str | None
-    reason: str | None
+    ended_at: str | None
+    duration_s: float | None
+    attempt: int | None
+    into: str | None = Field(description="The turn that runs in its place, of a coalesced one.")
+    reason: str | None = Field(description="The mechanism that brought it into its state.")
+    why: str | None = Field(description="The same in words, with limit, setting and measure.")
+    setting: str | None
+    limit_s: float | None
+    measured_s: float | None
+    limit_count: int | None
+    measured_count: int | None
     origin: str | None
 
 
@@ -136,6 +160,48 @@ class History(BaseModel):
     """The ledger under the field platform's name."""
 
     history: list[Fire]
+
+
+class BackfillWish(Strict):
+    """A range that has passed; its end is not included."""
+
+    start: Moment
+    end: Moment
+    overlap_policy: OverlapPolicy = "buffer_all"
+    dry_run: bool = Field(False, description="Count only; nothing is made.")
+
+
+class Stopped(BaseModel):
+    """The limit that stopped a backfill half way; ask again to go on."""
+
+    mechanism: str
+    limit_count: int
+    setting: str
+
+
+class Backfill(BaseModel):
+    """A backfill and how far it has come; ``already``: what had a turn before it."""
+
+    id: str
+    schedule_id: str
+    start: str
+    end: str
+    overlap_policy: OverlapPolicy
+    created_at: str
+    requested: int
+    made: int
+    already: int
+    waiting: int
+    running: int
+    ended: dict[str, int] = Field(description="How many by each end.")
+    share_done: float = Field(description="From 0 to 1.")
+    stopped: Stopped | None
+
+
+class Backfills(BaseModel):
+    """The newest first."""
+
+    backfills: list[Backfill]
 
 
 class PreviewQuery(BaseModel):

@@ -16,7 +16,7 @@ class RpcRequest(Lenient):
     params: dict[str, Any] = Field(
         default_factory=dict,
         description="Those of the method, as A2A 1.0 or 0.3 has it. Of message/send beside them: "
-        "expires_in_seconds, priority.",
+        "metadata {origin, redeliver: on_loss | never}, expires_in_seconds, priority.",
     )
 
 
@@ -115,6 +115,9 @@ class Session(BaseModel):
     ceiling_at: str | None
     ceiling_s: float
     prompt_version: int | None
+    memory_seq: dict[str, int] | None
+    memory_team: str | None
+    digest: str | None
     mechanism: str | None
     turn_state: str | None
     ceiling_setting: str

@@ -49,6 +49,19 @@ class NewWorkspace(WorkspaceFields):
     id: Name | None = None
 
 
+class Policy(BaseModel):
+    """What the session that is stale the longest works under, beside what holds now.
+
+    ``unseen_memories``: written, or removed, after it last looked, and not by itself.
+    """
+
+    running_prompt_version: int | None
+    current_prompt_version: int | None
+    unseen_memories: int
+    stale_for_s: float | None
+    session_id: str
+
+
 class Workspace(BaseModel):
     """A workspace with its figures."""
 
@@ -69,6 +82,7 @@ class Workspace(BaseModel):
     team: str | None
     redeliver: Redeliver
     legacy_card: bool
+    policy: Policy | None = Field(description="Null while no session runs.")
     current_task: str | None
     last_heartbeat_at: str | None
     created_at: str | None

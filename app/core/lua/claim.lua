@@ -4,7 +4,7 @@
 -- @returns {"claimed" | "replayed", session, turn, body, schedule or "", note or "", depth left}
 -- @returns {"paused" | "backing_off" | "heartbeat_expired" | "capacity_full" | "empty", wake at ms}
 -- @returns refused: workspace_not_found, illegal_transition
--- @include choose open
+-- @include choose open ttl
 local function given(outcome, session, turn)
   local note = note_place(turn)
   return {outcome, cjson.encode(session), cjson.encode(turn), redis.call('HGET', K.bodies, turn.id) or '',
@@ -31,12 +31,8 @@ for _ = 1, 100 do
     return {delayed[2] and 'backing_off' or 'empty', delayed[2] or 0}
   end
   turn = take(found)
-  if not turn.expires_at or turn.expires_at > NOW then break end
-  move(turn, 'expired', 'ttl')
-  emit('TURN_EXPIRED', turn, nil, {
-    expired_at = turn.expires_at, limit_ms = turn.expires_at - turn.accepted_at,
-    measured_ms = NOW - turn.accepted_at, setting = turn.expires_setting or 'expires_in_seconds',
-  }, 'ttl')
+  if not expires(turn) or turn.expires_at > NOW then break end
+  run_out(turn)
   turn = nil
 end
 if not turn then return {'empty', NOW} end

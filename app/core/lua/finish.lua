@@ -2,13 +2,15 @@
 -- A repeat of an accepted finish changes nothing; one after the platform ended the session is fenced.
 -- limits: [[mechanism, event payload], …] of what was cut or left while the agent worked.
 -- @args outcome result text note limits
--- @returns {"ok" | "replayed", turn state, waiting count, runnable 0|1}
+-- @returns {"ok" | "replayed", turn state, waiting count, runnable 0|1, wake at ms}
 -- @returns refused: session_not_found, stale_fence, illegal_transition
--- @include held directives
+-- @include held directives retry
 local OUTCOMES = {completed = true, failed = true, yielded = true, input_required = true, canceled = true}
+local RETRIED = {failed = true, force_idled = true}
 local done = read(K.sessions, A.session_id)
 if done and done.ended_at and done.mechanism == 'finish' and done.fence == number(A.fence) then
-  return {'replayed', done.turn_state, (waiting()), runnable()}
+  local back = done.turn_state == 'queued' and read(K.turns, done.turn_id)
+  return {'replayed', done.turn_state, (waiting()), runnable(), back and back.not_before or 0}
 end
 local session, refusal = held('finish ' .. A.outcome, A.text, A.note)
 if not session then return refusal end
@@ -27,7 +29,8 @@ if outcome == 'canceled' and session.cancel_mechanism == 'ceiling' and not sessi
 end
 if not OUTCOMES[A.outcome] then return refuse('illegal_transition', {state = turn.state}) end
 if A.outcome ~= 'canceled' then begin(session, turn, session.taken_by or '') end
-if not move(turn, outcome, by) then return refuse('illegal_transition', {state = turn.state}) end
+local again = RETRIED[outcome] and retry(turn, session, outcome)
+if not again and not move(turn, outcome, by, facts) then return refuse('illegal_transition', {state = turn.state}) end
 redis.call('HSET', K.results, turn.id, A.result)
 local place = note_place(turn)
 if place then
@@ -42,9 +45,9 @@ for _, hit in ipairs(cjson.decode(A.limits)) do emit('LIMIT_HIT', turn, session,
 if A.note ~= '' then emit('SESSION_CHECKPOINTED', turn, session, '{"note":' .. A.note .. '}') end
 if A.text ~= '' then
   emit('AGENT_MESSAGE', turn, session, {
-    text = A.text, state = turn.state, origin = turn.origin, context_id = turn.context_id,
+    text = A.text, state = outcome, origin = turn.origin, context_id = turn.context_id,
   })
 end
-cron_event(turn, session)
+if not again then cron_event(turn, session) end
 close(session, turn, 'finish', facts)
-return {'ok', turn.state, (waiting()), runnable()}
+return {'ok', turn.state, (waiting()), runnable(), again and turn.not_before or 0}

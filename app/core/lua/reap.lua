@@ -3,7 +3,7 @@
 -- mechanism: ceiling | idle_timeout | handover | lease | lost | cancel | operator
 -- @args session_id fence mechanism limit_ms setting reason
 -- @returns {"ended", turn state, wake at ms, runnable 0|1} | {"alive"}
--- @include giveback
+-- @include giveback retry
 local session = read(K.sessions, A.session_id)
 if not session or session.ended_at or session.fence ~= number(A.fence) then return {'alive'} end
 local turn, limit = read(K.turns, session.turn_id), number(A.limit_ms) or 0
@@ -27,8 +27,9 @@ end
 local ends = {ceiling = 'force_idled', operator = 'force_idled', cancel = 'canceled'}
 local moved
 if ends[A.mechanism] then
-  moved = move(turn, ends[A.mechanism], A.mechanism)
-  if moved then cron_event(turn, session) end
+  local again = A.mechanism == 'ceiling' and retry(turn, session, 'force_idled')
+  moved = again or move(turn, ends[A.mechanism], A.mechanism, facts)
+  if moved and not again then cron_event(turn, session) end
 else
   -- Nobody took it: no attempt is used up. Only a runtime that was handed it and never started
   -- counts, and holds the workspace's next claim back.

@@ -1,7 +1,8 @@
 -- Removes a schedule: no further fire. Its waiting fires are canceled by the caller, one by one.
--- @keys schedules due
+-- @keys schedules due tallies
 -- @args schedule_id
 -- @returns {"ok" | "absent"}
 -- @include base
 redis.call('ZREM', K.due, A.schedule_id)
+redis.call('HDEL', K.tallies, A.schedule_id .. ':failures', A.schedule_id .. ':last')
 return {redis.call('HDEL', K.schedules, A.schedule_id) == 1 and 'ok' or 'absent'}

@@ -1,10 +1,12 @@
 """Every route answers under its name, in the shape that the OpenAPI document promises."""
 
+import json
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from app.core import keys
 from tests.unit.api.web import Web
 
 BASE = "/workspaces/w1"
@@ -24,11 +26,14 @@ ROUTES = {
     *("PATCH /workspaces/<>/schedules/<>", "DELETE /workspaces/<>/schedules/<>"),
     *(f"POST /workspaces/<>/schedules/<>/{verb}" for verb in ("run", "pause", "resume")),
     *(f"GET /workspaces/<>/schedules/<>/{noun}" for noun in ("history", "fires", "preview")),
+    *("POST /workspaces/<>/schedules/<>/backfill", "GET /workspaces/<>/schedules/<>/backfill"),
     *("GET /workspaces/<>/schedules/health", "GET /admin/schedules/health"),
     *("GET /workspaces/<>/activity", "POST /workspaces/<>/activity", "POST /workspaces/<>/notify"),
     *("GET /workspaces/<>/events/stream", "GET /workspaces/<>/why", "GET /admin/tokens"),
     *("POST /admin/tokens", "DELETE /admin/tokens/<>", "GET /admin/liveness", "GET /healthz"),
-    *("GET /readyz", "GET /metrics", "GET /openapi.json"),
+    *("GET /readyz", "GET /metrics", "GET /openapi.json", "GET /admin/invariants"),
+    *(f"{verb} /workspaces/<>/memories" for verb in ("GET", "POST", "DELETE")),
+    "DELETE /workspaces/<>/memories/<>",
 }
 SCHEDULE_ROW = {
     *("id", "workspace_id", "name", "cron_expr", "timezone", "prompt", "enabled", "last_run_at"),
@@ -147,6 +152,23 @@ def test_a_message_that_expires_carries_its_deadline(site: Web) -> None:
     site.workspace()
     turn_id = site.send("w1", expires_in_seconds=60)
     assert asked(site, "GET", f"{BASE}/turns/{turn_id}")["expires_at"].endswith("Z")
+
+
+@pytest.mark.parametrize("form", [{}, {"jsonrpc": "2.0", "id": 1}])
+def test_a_message_says_whether_a_lost_session_delivers_it_again(
+    site: Web, form: dict[str, Any]
+) -> None:
+    site.ask("POST", "/workspaces", {"id": "w1"})
+    message = {"role": "user", "parts": [{"kind": "text", "text": "x"}]}
+    params: dict[str, Any] = {}
+    for said in ("never", "on_loss"):
+        params |= {"message": {**message, "messageId": said}, "metadata": {"redeliver": said}}
+        site.ask("POST", f"{BASE}/a2a", form | {"method": "message/send", "params": params})
+    stored = site.platform.clients.data.hvals(keys.of("w1")["turns"])
+    assert sorted(json.loads(text)["redeliver"] for text in stored) == ["never", "on_loss"]
+    params["metadata"] = {"redeliver": "maybe"}
+    call = form | {"method": "message/send", "params": params}
+    assert "params.metadata.redeliver" in site.ask("POST", f"{BASE}/a2a", call).text
 
 
 def test_json_rpc_is_answered_as_json_rpc(site: Web) -> None:
@@ -271,6 +293,30 @@ def test_schedules_as_on_the_field_platform(site: Web) -> None:
     assert turn["state"] == "canceled"
 
 
+def test_a_backfill_is_made_refused_and_listed(site: Web) -> None:
+    path = f"{BASE}/schedules/{site.schedule(site.workspace())}"
+    body = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T02:00:00+00:00"}
+    dry = asked(site, "POST", f"{path}/backfill", body | {"dry_run": True})
+    assert (dry["requested"], dry["made"], dry["start"]) == (4, 0, "2026-01-01T00:00:00.000Z")
+    made = asked(site, "POST", f"{path}/backfill", body | {"overlap_policy": "skip"})
+    assert (made["made"], made["waiting"], made["share_done"]) == (4, 4, 0)
+    (listed,) = asked(site, "GET", f"{path}/backfill")["backfills"]
+    assert listed == made
+    rows = asked(site, "GET", f"{path}/fires")["fires"]
+    assert {(row["state"], row["origin"], row["attempt"]) for row in rows} == {
+        ("queued", "backfill", 0)
+    }
+    wrong = [{"start": 1, "end": 2}, body | {"start": "2026-01-01T00:00:00"}, {"start": "now"}]
+    wrong += [body | {"end": "2025-01-01T00:00:00Z"}, body | {"end": "2126-01-01T00:00:00Z"}]
+    wrong += [body | {"end": "2026-07-01T00:00:00Z"}, body | {"overlap_policy": "maybe"}]
+    for bad in wrong:
+        assert site.ask("POST", f"{path}/backfill", bad).status_code == 422, bad
+    too_many = site.ask("POST", f"{path}/backfill", body | {"end": "2026-07-01T00:00:00Z"})
+    problem = too_many.get_json()
+    assert (problem["limit_count"], problem["measured_count"]) == (1000, 1001)
+    assert problem["setting"] == "TURNKEEPER_BACKFILL_MAX_COUNT"
+
+
 def test_activity_is_written_filtered_and_kept_exactly(site: Web) -> None:
     site.workspace()
     extra = {"summary": "s", "list": [], "number": 1234567890123456, "deep": {"a": [[]]}}
@@ -304,6 +350,22 @@ def test_probes_metrics_and_liveness(site: Web) -> None:
     assert asked(site, "GET", "/admin/liveness")["ready"] >= 0
 
 
+def test_the_operator_sees_what_cannot_be_and_may_look_now(site: Web) -> None:
+    site.workspace()
+    turn_id = site.send("w1")
+    well = asked(site, "POST", "/admin/invariants/w1/run")
+    assert (well["violation_count"], well["checked"], well["total"]) == (0, 1, 1)
+    site.platform.clients.data.hdel(keys.of("w1")["bodies"], turn_id)
+    assert asked(site, "GET", "/admin/invariants")["violations"] == 0, "nobody has looked"
+    (row,) = asked(site, "POST", "/admin/invariants/w1/run")["violations"]
+    assert (row["code"], row["subject"]) == ("turn_body_missing", turn_id)
+    told = asked(site, "GET", "/admin/invariants?limit=1")
+    assert (told["violations"], told["round_ended_at"]) == (1, None)
+    assert told["workspaces"][0]["violations"] == [row]
+    assert "turnkeeper_invariant_violations 1.0" in site.ask("GET", "/metrics").text
+    assert site.ask("POST", "/admin/invariants/nobody/run").status_code == 404
+
+
 def test_why_says_what_everything_waits_for(site: Web) -> None:
     site.workspace()
     site.send("w1")
@@ -323,7 +385,9 @@ def test_the_openapi_document_names_scope_and_problems_of_each_operation(fake: W
         told = document["paths"][path.replace("<", "{").replace(">", "}")][method.lower()]
         assert told["operationId"] == view.__name__ and told["tags"] and told["summary"]
         public = view.scope == "public"
-        assert told["security"] == ([] if public else [{"bearer": [view.scope]}])
+        assert told["security"] == (
+            [] if public else [{"bearer": [one]} for one in view.scope.split(" or ")]
+        )
         expected = set() if public else {"401", "403", "503"}
         expected |= {"404"} if "<" in path else set()
         expected |= {"400", "413", "422"} if "requestBody" in told else set()

@@ -217,3 +217,43 @@ def test_each_list_shows_the_ids(
 ) -> None:
     api.on("GET", path, (200, {key: [{"id": "the_id", "age_s": 61}]}))
     assert "the_id" in run(*arguments).stdout
+
+
+BACKFILL = {
+    "id": "bkf_1",
+    "requested": 4,
+    "made": 3,
+    "already": 1,
+    "waiting": 3,
+    "running": 0,
+    "ended": {},
+    "share_done": 0.25,
+    "stopped": None,
+}
+RANGE = ("--start", "2026-01-01T00:00:00Z", "--end", "2026-01-02T00:00:00Z")
+
+
+def test_a_backfill_is_asked_for_and_waited_for(api: FakeApi, run: Run) -> None:
+    path = "/workspaces/seo/schedules/sch_1/backfill"
+    done = BACKFILL | {"waiting": 0, "ended": {"completed": 3}, "share_done": 1}
+    api.on("POST", path, (202, BACKFILL))
+    api.on("GET", path, (200, {"backfills": [done]}))
+    assert (
+        "made 3 of 4 fires, 1 were there"
+        in run("schedules", "backfill", "seo", "sch_1", *RANGE).stdout
+    )
+    assert api.last().body == {"start": RANGE[1], "end": RANGE[3]}
+    result = run("schedules", "backfill", "seo", "sch_1", *RANGE, "--wait")
+    assert "ended: 3 completed" in result.stdout
+    assert result.exit_code == 0
+
+
+def test_a_dry_backfill_counts_and_a_stopped_one_says_at_which_limit(
+    api: FakeApi, run: Run
+) -> None:
+    hit = {"mechanism": "queue_depth", "limit_count": 9, "setting": "TURNKEEPER_QUEUE_DEPTH_MAX"}
+    api.on("POST", "/workspaces/seo/schedules/sch_1/backfill", (202, BACKFILL | {"stopped": hit}))
+    command = ("schedules", "backfill", "seo", "sch_1", *RANGE)
+    assert run(*command, "--dry-run").stdout == "would make 3 of 4 fires\n"
+    assert api.last().body["dry_run"] is True
+    assert "stopped at 9 by TURNKEEPER_QUEUE_DEPTH_MAX: repeat it" in run(*command).stdout

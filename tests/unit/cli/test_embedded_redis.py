@@ -84,6 +84,11 @@ def test_an_old_server_is_refused_beside_data_that_it_would_not_see(tmp_path: Pa
         redis_binary.check_can_read(RedisBinary(Path("x"), (6, 2, 14)), tmp_path)
 
 
+def is_written(client: "redis.Redis") -> bool:
+    """Whether every answered write has been handed to the operating system."""
+    return bool(client.info("persistence")["aof_buffer_length"] == 0)
+
+
 @pytest.mark.parametrize("binary", every_binary(), ids=lambda binary: binary.version_text)
 @pytest.mark.parametrize("fsync", ["everysec", "always"])
 def test_an_acknowledged_write_survives_kill_9(
@@ -93,6 +98,8 @@ def test_an_acknowledged_write_survives_kill_9(
     with redis.Redis.from_url(address.url, protocol=2) as client:
         for number in range(500):
             client.xadd("stream", {"n": number})
+        if fsync == "everysec":  # while an fsync is under way Redis answers before it writes
+            wait_until(lambda: is_written(client), 10)
     child.kill()
     assert child.process is not None
     child.process.wait()

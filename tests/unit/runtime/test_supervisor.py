@@ -315,6 +315,31 @@ def test_stopping_lets_a_child_that_wraps_up_finish(platform: FakePlatform, star
     assert platform.of("release") == []
 
 
+@pytest.mark.parametrize("how", ["stopping", "cancel", "terminate"])
+def test_what_has_ended_by_itself_keeps_its_outcome_while_what_it_left_is_ended(
+    platform: FakePlatform, start: Start, tmp_path: Path, how: str
+) -> None:
+    """Handed back, it would be done a second time."""
+    script = f"(trap '' TERM; exec sleep 30) & echo done; touch {tmp_path}/up"
+    running = start("sh", "-c", script)
+    session_id = platform.offer()
+    wait_until((tmp_path / "up").exists)
+    if how == "stopping":
+        running.stop()
+    else:
+        beats = len(platform.of("heartbeat"))
+        wait_until(lambda: len(platform.of("heartbeat")) >= beats + 2)
+        platform.direct(how, session_id)
+    finish = platform.finish_of(session_id)
+    assert (finish["outcome"], finish["result"], finish["error"]) == (
+        "completed",
+        {"text": "done"},
+        None,
+    )
+    assert len(finish["limits"]) == 1, "one ladder, whoever began it"
+    assert platform.of("release", session_id) == []
+
+
 def test_sigterm_ends_the_real_command_and_its_children(
     platform: FakePlatform, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ LIMITS = Limits(
 )
 CLAIMED = Session(
     id="ses", turn_id="trn", fence=1, state="claimed", attempt=1, lane="chat", origin="chat",
-    claimed_at=T0, seen_at=T0, progress_at=T0, lease_until=T0 + 60_000, ceiling_ms=1_800_000,
+    claimed_at=T0, seen_at=T0, progress_at=T0, ceiling_ms=1_800_000,
     ceiling_at=T0 + 1_800_000, checkpoint_at=T0 + 1_740_000, cancel_at=T0 + 1_790_000,
 )  # fmt: skip
 LAID_OUT = replace(CLAIMED, digest="d")

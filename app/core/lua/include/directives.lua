@@ -37,6 +37,7 @@ end
 
 local function begin(session, turn, instance)
   if session.state ~= 'claimed' and session.state ~= 'delivered' then return true end
+  turn.begun_at = turn.begun_at or NOW
   if not move(turn, 'running') then return false end
   session.state, session.started_at, session.instance = 'running', NOW, instance
   session.seen_at, session.progress_at = NOW, NOW

@@ -1,7 +1,23 @@
 -- Returns a turn whose session was lost to the front of its lane, or makes it a dead letter.
 -- A turn that its caller canceled meanwhile does not come back.
--- @args max_attempts backoff_ms backoff_max_ms
--- @include session
+-- @keys schedules
+-- @args max_attempts
+-- @include putback
+-- Whether a lost turn may be delivered again, and who says so: the turn, its schedule, its workspace.
+local function redelivery(turn)
+  if turn.redeliver then return turn.redeliver, 'turn.redeliver' end
+  local schedule = turn.schedule_id and read(K.schedules, turn.schedule_id)
+  if schedule and schedule.redeliver then return schedule.redeliver, 'schedule.redeliver' end
+  return redis.call('HGET', K.workspace, 'redeliver') or 'on_loss', 'workspace.redeliver'
+end
+
+local function give_up(turn, session, mechanism, facts)
+  if not move(turn, 'dead', mechanism, facts) then return false end
+  emit('TURN_DEAD', turn, session, facts, mechanism)
+  cron_event(turn, session)
+  return true
+end
+
 local function give_back(turn, session, mechanism, counts, holds)
   if session.unwanted then
     if not move(turn, 'canceled', 'cancel') then return false end
@@ -9,32 +25,20 @@ local function give_back(turn, session, mechanism, counts, holds)
     cron_event(turn, session)
     return true
   end
-  if counts then turn.losses = turn.losses + 1 end
-  local spent = turn.losses >= (turn.max_attempts or tonumber(A.max_attempts))
-  if counts and (spent or turn.redeliver == 'never') then
-    if not move(turn, 'dead', mechanism) then return false end
-    emit('TURN_DEAD', turn, session, {
-      limit_count = spent and (turn.max_attempts or tonumber(A.max_attempts)) or 1,
-      measured_count = turn.losses, setting = spent and 'TURNKEEPER_MAX_ATTEMPTS' or 'redeliver',
-    }, mechanism)
-    cron_event(turn, session)
-    return true
+  if not counts then return put_back(turn, session, mechanism, 0) end
+  turn.losses = turn.losses + 1
+  local most, rule, setting = turn.max_attempts or tonumber(A.max_attempts), redelivery(turn)
+  local spent = turn.losses >= most
+  if spent or rule == 'never' then
+    return give_up(turn, session, mechanism, {
+      limit_count = spent and most or 1, measured_count = turn.losses,
+      setting = spent and 'TURNKEEPER_MAX_ATTEMPTS' or setting,
+    })
   end
-  local pause = 0
-  if counts then
-    pause = math.min(tonumber(A.backoff_ms) * 2 ^ math.min(turn.losses - 1, 30), tonumber(A.backoff_max_ms))
+  if not put_back(turn, session, mechanism, backoff(turn.losses)) then return false end
+  local until_ms = number(redis.call('HGET', K.workspace, 'hold_until')) or 0
+  if holds and turn.not_before > until_ms then
+    redis.call('HSET', K.workspace, 'hold_until', string.format('%.0f', turn.not_before))
   end
-  turn.session_id, turn.not_before = nil, NOW + pause
-  if not move(turn, 'queued', mechanism) then return false end
-  if pause > 0 then
-    redis.call('ZADD', K.delayed, turn.not_before, turn.id)
-    local until_ms = number(redis.call('HGET', K.workspace, 'hold_until')) or 0
-    if holds and turn.not_before > until_ms then
-      redis.call('HSET', K.workspace, 'hold_until', string.format('%.0f', turn.not_before))
-    end
-  else
-    redis.call('ZADD', K.returned, RANK[turn.lane] * 1e12 + turn.seq, turn.id)
-  end
-  emit('TURN_RETURNED', turn, session, {pause_ms = pause, losses = turn.losses}, mechanism)
   return true
 end

@@ -44,6 +44,7 @@ local function enqueue(turn, body)
   redis.call('HINCRBY', K.lanes, turn.lane, 1)
   redis.call('HSET', K.bodies, turn.id, body)
   redis.call('ZADD', K.open, turn.seq, turn.id)
+  expire_later(turn)
   save(turn)
 end
 

@@ -1,5 +1,5 @@
 -- Opens a session for a chosen turn: a fence from the workspace's epoch, and its deadlines.
--- @args session_id ceiling_ms checkpoint_grace_ms cancel_grace_ms lease_ttl_ms
+-- @args session_id ceiling_ms checkpoint_grace_ms cancel_grace_ms
 -- @include session
 local function own_ms(schedule, field)
   local seconds = schedule and schedule[field]
@@ -23,7 +23,7 @@ local function open(turn, schedule)
     id = A.session_id, turn_id = turn.id, fence = redis.call('HINCRBY', K.workspace, 'epoch', 1),
     state = 'claimed', attempt = turn.attempt, lane = turn.lane, origin = turn.origin,
     schedule_id = turn.schedule_id, nominal_at = turn.nominal_at, claimed_at = NOW, seen_at = NOW,
-    progress_at = NOW, lease_until = NOW + tonumber(A.lease_ttl_ms), ceiling_ms = ceiling,
+    progress_at = NOW, ceiling_ms = ceiling,
     prompt_version = schedule and schedule.prompt_version, ceiling_setting = setting,
     idle_ms = own_ms(schedule, 'idle_timeout_s'), stall_ms = own_ms(schedule, 'stall_after_s'),
   }

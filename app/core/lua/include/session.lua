@@ -1,6 +1,6 @@
 -- Keeping and ending sessions.
--- @keys run_counts sessions live ended inbox zombies bound workspace notes
--- @include lane room
+-- @keys sessions live ended inbox zombies bound workspace notes
+-- @include lane room cron
 local function keep(session) redis.call('HSET', K.sessions, session.id, cjson.encode(session)) end
 
 -- Ends a session and frees its slot. `facts`: limit, setting and measured value of what ended it.
@@ -27,12 +27,4 @@ end
 -- Where the last checkpoint note of a turn's kind lies; nil for a turn of no schedule and context.
 local function note_place(turn)
   return turn.schedule_id and 'sch:' .. turn.schedule_id or turn.context_id and 'ctx:' .. turn.context_id
-end
-
-local function cron_event(turn, session)
-  if not turn.schedule_id then return end
-  if session and session.started_at then redis.call('HINCRBY', K.run_counts, turn.schedule_id, 1) end
-  emit('CRON_EXECUTED', turn, session, {
-    schedule_id = turn.schedule_id, nominal_at = turn.nominal_at, state = turn.state,
-  }, turn.mechanism)
 end

@@ -1,0 +1,77 @@
+"""The configuration of everything as one document."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.models.base import Name, Short, Strict
+from app.api.models.schedules import ScheduleFields
+from app.api.models.workspaces import WorkspaceFields
+
+ItemId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class BackupWorkspace(WorkspaceFields):
+    """A workspace; a field that is left out stays as it is."""
+
+    id: Name
+    agent_url: Short | None = None
+    agent_card: dict[str, Any] | None = None
+    is_paused: bool = False
+    paused_reason: Short = ""
+
+
+class BackupSchedule(ScheduleFields):
+    """A schedule with its id; a field that is left out stays as it is."""
+
+    id: ItemId
+    workspace_id: Name
+    timezone: str
+    paused_reason: Short = ""
+
+
+class BackupMemory(BaseModel):
+    """A memory with its id; its further fields are those of the memories' routes."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    id: ItemId
+    scope: Literal["LOCAL", "TEAM", "GLOBAL"]
+    content: str
+    workspace_id: Name | None = None
+    team: Name | None = None
+
+
+class Backup(Strict):
+    """A backup; a document may be taken in parts."""
+
+    format: Literal["turnkeeper-backup"]
+    version: int
+    exported_at: str | None = None
+    workspaces: list[BackupWorkspace] = []
+    schedules: list[BackupSchedule] = []
+    memories: list[BackupMemory] = []
+
+
+class BackupQuery(BaseModel):
+    """Whether to change anything."""
+
+    dry_run: bool = False
+
+
+class BackupOutcome(BaseModel):
+    """What became, or would become, of one item."""
+
+    kind: Literal["workspace", "schedule", "memory"]
+    id: str
+    workspace_id: str | None
+    outcome: Literal["created", "updated", "unchanged", "refused"]
+    changed: list[str]
+    reason: str
+
+
+class BackupTaken(BaseModel):
+    """Every item's outcome, in the order of the document."""
+
+    dry_run: bool
+    items: list[BackupOutcome]
