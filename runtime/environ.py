@@ -39,6 +39,8 @@ def child_environ(
         "TURNKEEPER_TURN_FILE": str(files.turn),
         MARK_NAME: turn.session_id,
     }
+    if turn.raw.get("session_mode"):
+        mine["TURNKEEPER_SESSION_MODE"] = str(turn.raw["session_mode"])
     if turn.ceiling_at:
         mine["TURNKEEPER_DEADLINE"] = turn.ceiling_at
     if turn.traceparent:

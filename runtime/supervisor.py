@@ -135,8 +135,9 @@ class Supervisor:
         )
 
     def _chats(self) -> Chats:
-        root = self.settings.state_dir if self._chosen.command.resumes_chat else None
-        return Chats(root, self._chosen.workspace_id, self._chosen.agent)
+        chosen = self._chosen
+        resumes_chat = chosen.command.resumes_chat
+        return Chats(self.settings.state_dir, chosen.workspace_id, chosen.agent, resumes_chat)
 
     def _register(self) -> None:
         card = {

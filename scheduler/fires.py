@@ -13,7 +13,7 @@ import structlog
 from app.core import doorbell, keys, schedules, scripts
 from app.core.errors import ScheduleChanged, ScheduleNotFound, TurnkeeperError
 from app.core.platform import Platform
-from app.core.schedules import NextFire, Schedule, cron_next, preempts_within_s
+from app.core.schedules import NextFire, Schedule, cron_next, ends_other, preempts_within_s
 
 BATCH = 500  # schedules due within the last minute that one round serves
 BEHIND_BATCH = 20  # schedules with a backlog that one round serves beside them
@@ -145,6 +145,8 @@ class _Round:
             else:  # paused or removed meanwhile
                 self.gone.add(member)
             self.rings.add(workspace_id)  # who made it may have died before its ring
+            if ends_other(schedule):
+                self.looks[workspace_id] = 0.0
             return 0
         _, _, runnable, following, *outcomes = reply
         self.hints[member] = float(following) + schedule.jitter_ms
@@ -160,7 +162,8 @@ class _Round:
 
     def _look(self, workspace_id: str, schedule: Schedule, nominal_ms: int, runnable: bool) -> None:
         """Have the reaper look when the first of the fires expires, or preempts."""
-        within_s = [schedules.expires_within_s(self.platform, schedule)]
+        within_s = [0.0] if ends_other(schedule) else []
+        within_s.append(schedules.expires_within_s(self.platform, schedule))
         if preempts_s := preempts_within_s(self.platform, schedule, nominal_ms, had_room=runnable):
             within_s.append(preempts_s)
         if workspace_id in self.looks:

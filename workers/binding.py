@@ -41,12 +41,15 @@ def bind(claim: Claim, readings: Sequence[Reading] = (), budget_bytes: int = 0) 
     bound: dict[str, Any] = {
         "prompt": _asked(claim) + _remembered(chosen) + _delimited(claim.note),
         "prompt_version": claim.schedule["prompt_version"] if claim.schedule else None,
+        "session_mode": claim.schedule.get("session_mode", "fresh") if claim.schedule else None,
         "message": claim.body.get("message"),
         "checkpoint": claim.note,
         "memories": [_reference(memory) for memory in chosen.memories],
         "memories_total": chosen.total,
         "memory_seq": {reading.store.scope: reading.seq for reading in readings},
         "memory_team": next((one.store.team for one in readings if one.store.scope == TEAM), ""),
+        "coalesced": [rfc3339(at) for at in claim.session.coalesced],
+        "coalesced_count": claim.session.coalesced_count,
     }
     if len(chosen.memories) < chosen.total and budget_bytes:
         bound["limits"] = [_cut(chosen, budget_bytes)]

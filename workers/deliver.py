@@ -29,7 +29,10 @@ def visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
         if isinstance(claim, NoClaim):
             if claim.wake_at_ms:
                 within_ms = claim.wake_at_ms - platform.now_ms()
-                doorbell.watch(platform, workspace_id, within_ms / 1000)
+                if within_ms <= 0:  # a claim's bound was used up, and more may wait behind it
+                    doorbell.to_the_back(platform, workspace_id)
+                else:
+                    doorbell.watch(platform, workspace_id, within_ms / 1000)
             log.debug("nothing to claim", workspace_id=workspace_id, reason=claim.reason)
             return count
         _watch(platform, workspace_id, claim.session)

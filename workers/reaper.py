@@ -4,7 +4,7 @@ It works from stored deadlines only: one that was dead for an hour catches up at
 and two of them act once, because each script reads the clock again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from redis.exceptions import RedisError
@@ -12,10 +12,10 @@ from redis.exceptions import RedisError
 from app.core import capacity, doorbell, keys, schedules, sessions, turns, workspaces
 from app.core.errors import ScheduleNotFound, StaleFence
 from app.core.platform import Platform
-from app.core.records import Session
+from app.core.records import Session, Turn
 from app.core.schedules import Schedule
 from app.core.workspaces import Workspace
-from workers import freshness, watchdog
+from workers import freshness, overlap, watchdog
 from workers.watchdog import Limit, Limits
 
 BATCH = 200
@@ -98,6 +98,7 @@ def look(platform: Platform, workspace_id: str) -> int | None:
     times += _pauses(this)
     times += _preemption(this, live)
     times += _freshness(this, live)
+    times += _overlap(this, live)
     return max(1, int(min(times) - this.now)) if times else None
 
 
@@ -218,40 +219,52 @@ def _pauses(this: Look) -> list[float]:
     first = platform.clients.data.zrange(keys.of(found.id)["delayed"], 0, 0, withscores=True)
     ends = [float(first[0][1])] if first else []
     ends.append(float(found.stored.get("hold_until", 0)))
-    if found.has_room:
+    if found.has_room and found.depth > found.parked_count:
         doorbell.ring(platform, found.id)
     return [at for at in ends if at > this.now]
 
 
 @dataclass(frozen=True)
 class Late:
-    """A waiting fire that has a session wrap up once it has waited ``after_ms``."""
+    """A waiting fire that has a session wrap up once it has waited ``after_ms``.
+
+    ``is_behind_own``: a session of its own schedule is in its way, and no other slot would help.
+    """
 
     schedule: Schedule
     since: int
     after_ms: int
     setting: str
+    is_behind_own: bool
+
+    def may_end(self, session: Session) -> bool:
+        """Whether the end of this session lets the fire run."""
+        return not self.is_behind_own or session.schedule_id == self.schedule.id
+
+
+def _could_claim(found: Workspace) -> bool:
+    """Running work is left alone for a fire that could not be claimed all the same."""
+    return bool(found.capacity) and "paused_at" not in found.stored
 
 
 def _preemption(this: Look, live: list[Session]) -> list[float]:
-    """Have a session wrap up for each fire that has waited too long behind it.
-
-    Nothing while the fire could not be claimed all the same: paused, or nobody beats.
-    """
+    """Have a session wrap up for each fire that has waited too long behind it."""
     found = this.found
-    if not live or found.has_room or not found.capacity or "paused_at" in found.stored:
+    if not live or not _could_claim(found):
         return []
-    if not (found.waiting.get("cron") or found.returned_count):
+    if not (found.waiting.get("cron") or found.returned_count or found.parked_count):
         return []
-    fires = _late_fires(this)
+    fires = [f for f in _late_fires(this, live) if f.is_behind_own or not found.has_room]
     due = [late for late in fires if late.since + late.after_ms <= this.now]
-    # One that was asked and has time left frees its slot for the first of them.
-    wrapping = sum(max(s.checkpoint_by or 0, s.cancel_by or 0) > this.now for s in live)
+    own = [late for late in due if late.is_behind_own]
+    # One that was asked and has time left frees its slot for the first of the others.
+    taken = {late.schedule.id for late in own}
+    wrapping = sum(_is_wrapping(s, this.now) for s in live if s.schedule_id not in taken)
     asked: set[str] = set()
-    left = due[wrapping:]
+    left = own + [late for late in due if not late.is_behind_own][wrapping:]
     for late in left:
         waited_ms = this.now - late.since
-        for session in live:
+        for session in filter(late.may_end, live):
             if session.id not in asked and watchdog.preempts(
                 session, late.schedule.preempt, waited_ms, late.after_ms
             ):
@@ -263,6 +276,10 @@ def _preemption(this: Look, live: list[Session]) -> list[float]:
     if len(asked) < len(left) and any(s.started_at is None for s in live):
         again.append(this.now + BEGIN_MS)  # it may begin any moment, and can be asked then
     return [at for at in again if at > this.now]
+
+
+def _is_wrapping(session: Session, now_ms: int) -> bool:
+    return max(session.checkpoint_by or 0, session.cancel_by or 0) > now_ms
 
 
 def _preempt(this: Look, session: Session, late: Late, waited_ms: int) -> None:
@@ -278,23 +295,87 @@ def _preempt(this: Look, session: Session, late: Late, waited_ms: int) -> None:
     _ask(this, session, asked)
 
 
-def _late_fires(this: Look) -> list[Late]:
-    """The waiting fires that may preempt, the first to do so first."""
+def _late_fires(this: Look, live: list[Session]) -> list[Late]:
+    """The waiting fires that may preempt, the first to do so first.
+
+    One for each schedule, for its fires run one after another, but all of one that allows all.
+    """
     platform, workspace_id = this.platform, this.found.id
+    running = list(dict.fromkeys(s.schedule_id for s in live if s.schedule_id))
+    waiting = turns.first_waiting(platform, workspace_id, running, "cron")
+    waiting += turns.claimable(platform, workspace_id, "cron", this.now)
     known: dict[str, Schedule | None] = {}
-    found = []
-    for turn in turns.claimable(platform, workspace_id, "cron", this.now):
+    found: dict[str, Late] = {}
+    for turn in waiting:
         if turn.schedule_id is None:
             continue
         if turn.schedule_id not in known:
             known[turn.schedule_id] = _schedule(platform, workspace_id, turn.schedule_id)
         schedule = known[turn.schedule_id]
-        if schedule is None:
+        if schedule is None or schedule.preempt == "off":
             continue
+        policy = turn.overlap_policy or schedule.overlap_policy
+        name = turn.id if policy == "allow_all" else schedule.id
+        is_behind_own = policy != "allow_all" and schedule.id in running and not turn.attempt
         after_ms, setting = schedules.preempt_after(schedule, turn.nominal_at or this.now)
-        if after_ms and schedule.preempt != "off":
-            found.append(Late(schedule, turn.state_at, after_ms, setting))
-    return sorted(found, key=lambda late: late.since + late.after_ms)
+        if name in found or not after_ms or _is_settled(this, turn, policy, is_behind_own):
+            continue
+        found[name] = Late(schedule, turn.state_at, after_ms, setting, is_behind_own)
+    return sorted(found.values(), key=lambda late: late.since + late.after_ms)
+
+
+def _is_settled(this: Look, turn: Turn, policy: str, is_behind_own: bool) -> bool:
+    """Whether the overlap policy has an answer of its own to what is in the fire's way."""
+    if policy == "skip" and not turn.attempt:
+        return is_behind_own or schedules.is_outlasted(this.platform, this.found.id, turn)
+    return is_behind_own and policy in overlap.ENDS_OTHER
+
+
+def _overlap(this: Look, live: list[Session]) -> list[float]:
+    """Have a session end for a waiting fire of its own schedule, where the policy says so."""
+    if not _could_claim(this.found):
+        return []
+    times: list[float] = []
+    for session in live:
+        schedule = session.schedule_id and _schedule(
+            this.platform, this.found.id, session.schedule_id
+        )
+        if not schedule:
+            continue
+        waiting = schedules.waiting_by_policy(this.platform, schedule)
+        if step := overlap.step(session, waiting, this.now):
+            _take_step(this, session, schedule, step)
+        again = overlap.look_again_at(session, waiting)
+        times += [again] if again and again > this.now else []
+    return times
+
+
+def _take_step(this: Look, session: Session, schedule: Schedule, step: overlap.Step) -> None:
+    settings, setting = this.platform.settings, "schedule.overlap_policy"
+    reason = f"{step.count} fires of {schedule.name} wait, and its policy is {step.policy}"
+    if step.kind == "terminate":
+        sessions.reap(this.platform, this.found.id, session, "overlap", 0, setting, reason)
+        return
+    asked = sessions.Ask(
+        kind="checkpoint",
+        mechanism="overlap",
+        reason=reason,
+        within_s=settings.checkpoint_grace_s,
+        setting=setting,
+        measured_count=1 + step.count,
+    )
+    if step.kind == "cancel":
+        since = session.checkpoint_asked_at or this.now
+        asked = replace(
+            asked,
+            kind="cancel",
+            within_s=settings.cancel_grace_s,
+            setting="TURNKEEPER_CHECKPOINT_GRACE_S",
+            limit_ms=(session.checkpoint_by or since) - since,
+            measured_ms=this.now - since,
+            measured_count=None,
+        )
+    _ask(this, session, asked)
 
 
 def _schedule(platform: Platform, workspace_id: str, schedule_id: str) -> Schedule | None:

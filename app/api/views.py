@@ -105,6 +105,9 @@ def session(workspace_id: str, found: Session, now_ms: int) -> dict[str, Any]:
         "checkpoint_by": rfc3339(found.checkpoint_by),
         "cancel_requested_at": rfc3339(found.cancel_asked_at),
         "cancel_by": rfc3339(found.cancel_by),
+        "nominal_at": rfc3339(found.nominal_at),
+        "coalesced": [rfc3339(at) for at in found.coalesced],
+        "coalesced_count": found.coalesced_count,
     }
     for name in ("claimed_at", "delivered_at", "started_at", "ended_at", "ceiling_at"):
         shown[name] = rfc3339(getattr(found, name))
@@ -136,6 +139,9 @@ def backfill(found: Backfill) -> dict[str, Any]:
         shown[name] = shown.pop(f"{name}_count")
     for name in ("start", "end", "created_at"):
         shown[name] = rfc3339(shown[name])
+    for name in ("into", "behind"):
+        if shown[name]:
+            shown[name] = {**shown[name], "nominal_at": rfc3339(shown[name].get("nominal_at"))}
     return shown
 
 

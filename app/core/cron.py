@@ -81,6 +81,7 @@ def fires_between(cron: Cron, start_ms: int, end_ms: int, limit: int) -> list[in
     return list(islice(within, limit))
 
 
+@lru_cache(maxsize=4096)
 def cadence_s(cron: Cron, at_ms: int) -> float:
     """Seconds between the next two fires after ``at_ms``."""
     first, second = fires(cron, at_ms, 2)

@@ -21,7 +21,7 @@ NAMES: Mapping[str, str] = {
     "A2A_RESPONSE": "an answer to another agent's message",
     "CRON_QUEUED": "a fire was made and waits in its lane",
     "CRON_EXECUTED": "a fire's turn ended, however it ended",
-    "CRON_SKIPPED": "a fire was not queued; the mechanism says why",
+    "CRON_SKIPPED": "a fire was not queued, or did not run; the mechanism says why",
     "CRON_MISSED": "a fire was due longer ago than the catch-up window",
     "MESSAGE_QUEUED": "a turn was accepted",
     "TURN_CLAIMED": "a session was opened for the turn",
@@ -87,6 +87,8 @@ def _on_the_wire(payload: Mapping[str, Any]) -> dict[str, Any]:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if is_number and name.endswith("_at"):
             shown[name] = rfc3339(value)
+        elif name == "coalesced":
+            shown[name] = [rfc3339(at) for at in value]
         elif is_number and name.endswith("_ms"):
             shown[wire_name(name)] = value / 1000
         else:

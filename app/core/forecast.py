@@ -237,19 +237,27 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _advice(loads: Sequence[Load], slots: int) -> tuple[Advice, ...]:
-    """For the largest schedule, if that alone can mend it; else for each of the largest few."""
+    """For each schedule above its fair part, the largest few first; none where all is within."""
     if _whole(_pressing(loads, slots)) <= LIMIT_PERCENT:
         return ()
-    largest = sorted(loads, key=_of_a_slot, reverse=True)
-    first = largest[0]
-    room = 100.0 * slots - sum(_counted(load) for load in largest[1:])
-    if room > 0 and _whole(_pressing(largest[1:], slots)) <= LIMIT_PERCENT:
-        return tuple(_of_one(first, min(room, 100.0 * slots)))
-    total = sum(map(_counted, loads))
+    fair = _fair_percent([_counted(load) for load in loads], 100.0 * slots)
+    above = [load for load in loads if _counted(load) > fair or _whole(_alone(load)) > 100]
+    largest = sorted(above, key=_of_a_slot, reverse=True)
     found = []
-    for load in filter(_of_a_slot, largest[:NAMED_COUNT]):
-        found += _of_one(load, 100.0 * slots * _counted(load) / total)
+    for load in largest[:NAMED_COUNT]:
+        found += _of_one(load, min(fair, 100.0 * slots))
     return tuple(found)
+
+
+def _fair_percent(shares: Sequence[float], room: float) -> float:
+    """The max-min fair part: who needs less keeps its need, the others share what is left."""
+    left = room
+    for number, share in enumerate(sorted(shares)):
+        part = left / (len(shares) - number)
+        if share > part:
+            return part
+        left -= share
+    return math.inf
 
 
 def _of_one(load: Load, room_percent: float) -> list[Advice]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from app.core import keys
-from app.core.states import LIVE, TERMINAL, TRANSITIONS
+from app.core.states import LANES, LIVE, TERMINAL, TRANSITIONS
 
 Record = Mapping[str, Any]
 
@@ -110,7 +110,7 @@ class Snapshot:
     @property
     def fresh_count(self) -> int:
         """How many turns wait in the lanes, never claimed, by the counters."""
-        return sum(int(n) for lane, n in self.lanes.items() if not lane.startswith("last:"))
+        return sum(int(self.lanes.get(lane, 0)) for lane in LANES)
 
     @property
     def slots(self) -> int:

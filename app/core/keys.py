@@ -60,10 +60,18 @@ NAMES = {
     "lane_task": "lane:task",
     "lane_cron": "lane:cron",
     "lane_info": "lane:info",
-    "lanes": "lanes",  # hash: lane -> never-claimed entries; last:<lane> -> newest claimed entry
+    # hash: lane -> never-claimed entries; last:<lane> -> newest claimed entry; parked -> how many
+    "lanes": "lanes",
     "returned": "returned",  # zset: turn id -> lane rank * 1e12 + seq; may be claimed again now
     "delayed": "delayed",  # zset: turn id -> ms from which it may be claimed again
     "expiring": "expiring",  # zset: waiting turn id -> ms when its time to live passes
+    # zset, all scores 0: "schedule id|own policy|lane|seq|turn id" of the fires never claimed yet
+    "fires_waiting": "fires_waiting",
+    # zset, as fires_waiting: those of them set aside until an earlier fire of their schedule ends
+    "parked": "parked",
+    # hash: turn id -> schedule id of each fire that is live, or lost and waiting
+    "fires_unfinished": "fires_unfinished",
+    "last_runs": "last_runs",  # hash: schedule id -> the fire that ran last, and when it ended
     "turns": "turns",  # hash: turn id -> record
     "bodies": "bodies",  # hash: turn id -> what was asked (opaque to scripts)
     "results": "results",  # hash: turn id -> what came back (opaque to scripts)

@@ -1,8 +1,9 @@
 """The ledger: what became of each fire of a schedule. Written by the scripts, read here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.core import keys
 from app.core.platform import Platform
@@ -27,7 +28,10 @@ WHY = {
 @dataclass(frozen=True)
 class Fire:
     """One row of the ledger. ``reason`` is a mechanism; the limit's fields are there where one
-    acted, in ms or as a count."""
+    acted, in ms or as a count.
+
+    ``into``: the fire that ran in the stead of a coalesced one; ``behind``: the one whose run a
+    skipped fire found unfinished. Each is a turn id and a nominal time."""
 
     schedule_id: str
     nominal_at: int
@@ -39,7 +43,8 @@ class Fire:
     ended_at: int | None = None
     duration_ms: int | None = None
     attempt: int | None = None
-    into: str | None = None
+    into: Mapping[str, Any] | None = None
+    behind: Mapping[str, Any] | None = None
     reason: str | None = None
     origin: str | None = None
     setting: str | None = None

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 
 class Record:
@@ -45,6 +45,11 @@ class Turn(Record):
     max_attempts: int | None = None
     replay_of: str | None = None
     push: Sequence[str] = ()
+    overlap_policy: str | None = None
+    coalesced: Sequence[int] = ()
+    coalesced_count: int = 0
+    into: Mapping[str, Any] | None = None
+    behind: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class Session(Record):
     unwanted: bool = False
     schedule_id: str | None = None
     nominal_at: int | None = None
+    coalesced: Sequence[int] = ()
+    coalesced_count: int = 0
     ceiling_at: int | None = None
     checkpoint_at: int | None = None
     cancel_at: int | None = None

@@ -11,10 +11,13 @@ from app.core.clock import rfc3339
 from app.core.errors import ScheduleNotFound
 from app.core.ledger import Fire, fires
 from app.core.platform import Platform
+from app.core.records import Turn
 
 NextFire = Callable[[str, str, int], int]
 CADENCE_MAX_S = 3600.0
 NO_AGING_MS = 10 * 365 * 86_400_000  # a fire of a backfill overtakes nobody, however old
+ENDS_OTHER = ("cancel_other", "terminate_other")
+LATEST_LOOK_S = 1.0
 
 
 def cron_next(cron_expr: str, timezone: str, after_ms: int) -> int:
@@ -121,6 +124,8 @@ def _put(
     record = {name: value for name, value in asdict(stored).items() if value is not None}
     if policy_changed:  # first: a death after the change must not hide it from the reaper
         doorbell.watch(platform, schedule.workspace_id, 1)
+    if schedule.version and ends_other(schedule):  # as in run_now
+        doorbell.watch(platform, schedule.workspace_id, LATEST_LOOK_S)
     platform.run(
         "schedule_put",
         schedule.workspace_id,
@@ -131,7 +136,7 @@ def _put(
         policy_changed=policy_changed,
     )
     hint_due(platform, stored, next_ms)
-    if schedule.version:  # a limit or the patience of a waiting fire may be shorter now
+    if schedule.version:  # a limit, or what a waiting fire bears, may be another now
         doorbell.watch(platform, schedule.workspace_id, 0)
     return stored
 
@@ -254,6 +259,32 @@ def preempts_within_s(
     return 0 if schedule.preempt == "off" or is_planned else after_ms / 1000
 
 
+def ends_other(schedule: Schedule) -> bool:
+    """Whether its waiting fire ends a running one, so that the reaper must look at once."""
+    return schedule.overlap_policy in ENDS_OTHER
+
+
+def waiting_by_policy(platform: Platform, schedule: Schedule) -> dict[str, int]:
+    """How many never claimed fires wait under each policy that ends a running one: under the
+    schedule's own as it is now, or under one that the fire carries."""
+    key = keys.of(schedule.workspace_id)["fires_waiting"]
+    pipe = platform.clients.data.pipeline(transaction=False)
+    for own in ("", *ENDS_OTHER):
+        pipe.zlexcount(key, f"[{schedule.id}|{own}|", f"({schedule.id}|{own}}}")
+    by_schedule, *by_own = pipe.execute()
+    counts = dict(zip(ENDS_OTHER, by_own, strict=True))
+    if ends_other(schedule):
+        counts[schedule.overlap_policy] += by_schedule
+    return counts
+
+
+def is_outlasted(platform: Platform, workspace_id: str, turn: Turn) -> bool:
+    """Whether the fire came due before its schedule's last run had ended: ``skip`` skips it."""
+    text = platform.clients.data.hget(keys.of(workspace_id)["last_runs"], turn.schedule_id)
+    due_at = turn.nominal_at if turn.fire_origin == "make" else turn.accepted_at
+    return bool(text and due_at is not None and due_at < json.loads(text)["ended_at"])
+
+
 def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     """Fire a schedule once, now, beside its times.
 
@@ -262,6 +293,8 @@ def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     """
     schedule, now = get(platform, workspace_id, schedule_id), platform.now_ms()
     args = fire_args(platform, schedule, [now, now], "manual", now)
+    if ends_other(schedule):  # first: a death right after the fire leaves it not unseen
+        doorbell.watch(platform, workspace_id, LATEST_LOOK_S)
     _, _, runnable, _, outcome = platform.run("fire", workspace_id, **args)
     had_room = outcome == "made" and bool(runnable)
     if had_room:
@@ -269,6 +302,8 @@ def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
     looks = [expires_within_s(platform, schedule)]
     if within_s := preempts_within_s(platform, schedule, now, had_room=had_room):
         looks.append(within_s)
+    if ends_other(schedule):
+        looks.append(0)
     doorbell.watch(platform, workspace_id, min(looks))
     (made,) = ledger.at(platform, workspace_id, schedule_id, [now])
     assert made is not None  # noqa: S101 - made by the script above

@@ -267,7 +267,8 @@ class Ask:
     """What a session is asked (``checkpoint`` or ``cancel``), by whom, why, and until when.
 
     ``deadline_ms`` is absolute server time; without it ``within_s`` counts from now. ``limit_ms``,
-    ``setting`` and ``measured_ms`` say which limit acts.
+    ``setting`` and ``measured_ms`` say which limit acts; ``measured_count``, where that is one fire
+    of a schedule at a time.
     """
 
     kind: str
@@ -278,6 +279,7 @@ class Ask:
     limit_ms: int | None = None
     setting: str = ""
     measured_ms: int | None = None
+    measured_count: int | None = None
 
 
 def ask(platform: Platform, workspace_id: str, session: Session, asked: Ask) -> int:
@@ -299,6 +301,7 @@ def ask(platform: Platform, workspace_id: str, session: Session, asked: Ask) -> 
         limit_ms=asked.limit_ms,
         setting=asked.setting,
         measured_ms=asked.measured_ms,
+        measured_count=asked.measured_count,
     )
     if asked.deadline_ms is None:
         doorbell.watch(platform, workspace_id, asked.within_s)

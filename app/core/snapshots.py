@@ -36,13 +36,13 @@ STREAMS = tuple(f"lane_{lane}" for lane in LANES)
 
 @dataclass
 class _Ids:
-    """What to read in the transaction; ``entries``: turn id -> the lane and the entry it had."""
+    """What to read in the transaction; ``seen``: turn id -> its record when the ids were picked."""
 
     turns: set[str] = field(default_factory=set)
     sessions: set[str] = field(default_factory=set)
     fires: set[str] = field(default_factory=set)
     schedules: set[str] = field(default_factory=set)
-    entries: dict[str, tuple[str, str]] = field(default_factory=dict)
+    seen: dict[str, Record] = field(default_factory=dict)
 
     def records(self) -> dict[str, list[str]]:
         """The records to read, by hash."""
@@ -58,6 +58,15 @@ class _Ids:
         if name == "due":
             return self.schedules
         return self.turns if name in TURN_SETS else self.sessions
+
+    def members(self, name: str) -> dict[str, str]:
+        """Id -> the member that it would be; of fires that are set aside by schedule and age."""
+        ids = sorted(self.members_of(name))
+        if name != "parked":
+            return dict(zip(ids, ids, strict=True))
+        return {
+            key: _parked(self.seen[key]) for key in ids if "schedule_id" in self.seen.get(key, ())
+        }
 
 
 def read(
@@ -90,11 +99,20 @@ def _pick(data: Any, own: keys.WorkspaceKeys, look: int, parts: Mapping[str, int
         pipe.zrange(own[name], start, start + part - 1)
     names = dict(zip(parts, pipe.execute(), strict=True))
     return _Ids(
-        turns={*(some_turns or ()), *(key for name in TURN_SETS for key in names[name])},
+        turns={*(some_turns or ()), *(_id(key) for name in TURN_SETS for key in names[name])},
         sessions={*(some_sessions or ()), *(key for name in SESSION_SETS for key in names[name])},
         fires=set(names["fire_index"]),
         schedules={*names["due"], *_part(sorted(schedule_ids), look)},
     )
+
+
+def _id(member: str) -> str:
+    """The turn's id: the last part of a member that is more than that."""
+    return member.rpartition("|")[2]
+
+
+def _parked(turn: Record) -> str:
+    return f"{turn['schedule_id']}|{turn['lane']}|{turn['seq']:012}|{turn['id']}"
 
 
 def _part(names: list[str], look: int) -> list[str]:
@@ -115,7 +133,7 @@ def _follow(data: Any, own: keys.WorkspaceKeys, picked: _Ids) -> None:
         turn_texts, session_texts, fire_texts = pipe.execute()
         more = _Ids()
         for key, turn in _parsed("turns", turns, turn_texts):
-            picked.entries[key] = (turn["lane"], turn["entry"])
+            picked.seen[key] = turn
             if turn["state"] in LIVE and turn.get("session_id"):
                 more.sessions.add(turn["session_id"])
             if row_id := fire_of(turn):
@@ -187,17 +205,14 @@ def _ask(ask: Callable[..., None], own: keys.WorkspaceKeys, picked: _Ids) -> Non
         ask("sizes", name, "xlen", own[name])
     for name, ids in picked.records().items():
         ask("records", name, "hmget", own[name], ids or [""])
-    for name in TURN_SETS:
-        ask("sets", name, "zmscore", own[name], sorted(picked.turns) or [""])
-    for name in SESSION_SETS:
-        ask("sets", name, "zmscore", own[name], sorted(picked.sessions) or [""])
-    ask("sets", "due", "zmscore", own["due"], sorted(picked.schedules) or [""])
+    for name in (*TURN_SETS, *SESSION_SETS, "due"):
+        ask("sets", name, "zmscore", own[name], list(picked.members(name).values()) or [""])
     for key in picked.turns:
         ask("bodies", key, "hexists", own["bodies"], key)
     for key in picked.sessions:
         ask("bound", key, "hexists", own["bound"], key)
-    for key, (lane, entry) in picked.entries.items():
-        ask("entries", key, "xrange", own[f"lane_{lane}"], entry, entry)
+    for key, turn in picked.seen.items():
+        ask("entries", key, "xrange", own[f"lane_{turn['lane']}"], turn["entry"], turn["entry"])
 
 
 def _snapshot(
@@ -206,22 +221,21 @@ def _snapshot(
     unreadable: set[str] = set()
     records: dict[str, dict[str, Record | None]] = {}
     for name, ids in picked.records().items():
-        pairs = zip(ids, parts["records"][name], strict=False)
         records[name] = {}
-        for key, text in pairs:
+        for key, text in zip(ids, parts["records"][name], strict=False):
             try:
                 records[name][key] = _record(name, text)
             except ValueError:
                 unreadable.add(f"{name} {key}")
     sets = {}
     for name, scores in parts["sets"].items():
-        ids = sorted(picked.members_of(name))
-        sets[name] = {k: at for k, at in zip(ids, scores, strict=False) if at is not None}
+        pairs = zip(picked.members(name), scores, strict=False)
+        sets[name] = {key: at for key, at in pairs if at is not None}
     found = parts.get("entries", {})
     stands = {
         key: bool(found[key])
-        for key, (_, entry) in picked.entries.items()
-        if (records["turns"].get(key) or {}).get("entry") == entry
+        for key, turn in picked.seen.items()
+        if (records["turns"].get(key) or {}).get("entry") == turn["entry"]
     }
     return Snapshot(
         workspace_id=own.workspace_id,

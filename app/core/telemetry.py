@@ -123,6 +123,7 @@ class Collector:
         for lane in ("urgent", "chat", "task", "cron", "info"):
             waiting.add_metric([lane], sum(item.waiting.get(lane, 0) for item in found))
         waiting.add_metric(["returned"], sum(item.returned_count for item in found))
+        waiting.add_metric(["parked"], sum(item.parked_count for item in found))
         yield waiting
         yield GaugeMetricFamily(
             "turnkeeper_sessions_live",

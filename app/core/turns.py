@@ -229,6 +229,19 @@ def claimable(
     return [turn for turn in found if turn.lane == lane and turn.state == "queued"]
 
 
+def first_waiting(
+    platform: Platform, workspace_id: str, schedule_ids: Sequence[str], lane: str
+) -> list[Turn]:
+    """Of each schedule the oldest fire of a lane that was never claimed, parked or not."""
+    own, pipe = keys.of(workspace_id), platform.clients.data.pipeline(transaction=False)
+    for schedule_id in schedule_ids:
+        group = f"{schedule_id}||{lane}"
+        pipe.zrangebylex(own["fires_waiting"], f"[{group}|", f"({group}}}", start=0, num=1)
+    ids = [place.rsplit("|", 1)[1] for places in pipe.execute() for place in places]
+    texts = platform.clients.data.hmget(own["turns"], ids) if ids else []
+    return [Turn.parse(text) for text in texts if text]
+
+
 def session_of(platform: Platform, workspace_id: str, turn: Turn) -> Session | None:
     """The session the turn is in, or was in last."""
     if not turn.session_id:

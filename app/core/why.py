@@ -16,7 +16,8 @@ NAMED_DEPTH_MAX = 1000  # with more waiting turns they are told by lane, not by 
 
 @dataclass(frozen=True)
 class Why:
-    """``code``: capacity_full, heartbeat_expired, paused, backing_off, draining, empty or ready."""
+    """``code``: capacity_full, heartbeat_expired, paused, backing_off,
+    draining, overlap, empty or ready."""
 
     code: str
     sentence: str
@@ -84,6 +85,8 @@ def _reason(
     hold = int(float(stored.get("hold_until", 0)))
     if hold > now:
         return "backing_off", f"the agent could not be reached; next try in {until(hold)}"
+    if workspace.parked_count == workspace.depth:
+        return "overlap", _behind(platform, workspace, running, waiting, now)
     foreign = int(workspace.capacity.get("foreign", 0))
     if workspace.live_count + foreign >= workspace.slots:
         return "capacity_full", _full(platform, workspace, running, foreign, now)
@@ -111,6 +114,21 @@ def _full(
     if len(running) > 1:
         held += f" and {len(running) - 1} more"
     return held + (f", and {own}" if foreign else "")
+
+
+def _behind(
+    platform: Platform,
+    workspace: workspaces.Workspace,
+    running: list[Session],
+    waiting: Turn,
+    now: int,
+) -> str:
+    """Everything that waits waits for a run of its own schedule."""
+    own = next((one for one in running if one.schedule_id == waiting.schedule_id), None)
+    if own is None:
+        return "an earlier fire of its schedule has not ended"
+    held = _held(platform, workspace, own, now)
+    return f"an earlier fire of its schedule runs in {held}, and its fires do not overlap"
 
 
 def _held(platform: Platform, workspace: workspaces.Workspace, session: Session, now: int) -> str:
@@ -142,6 +160,8 @@ def _crowd(platform: Platform, workspace: workspaces.Workspace, queued: list[Tur
         named = " and ".join(part for part in (", ".join(fires[:-1]), fires[-1]) if part)
         return f"{named} wait{'s' if workspace.depth == 1 else ''}"
     lanes = [f"{count} {lane}" for lane, count in workspace.waiting.items() if count > 0]
+    if workspace.parked_count:
+        lanes.append(f"{workspace.parked_count} behind a fire of their own schedule")
     if workspace.returned_count:
         lanes.append(f"{workspace.returned_count} returned")
     return (

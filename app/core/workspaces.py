@@ -8,6 +8,7 @@ from typing import Any
 from app.core import doorbell, ids, keys, turns
 from app.core.errors import WorkspaceNotFound
 from app.core.platform import Platform
+from app.core.states import LANES
 
 # Configuration field -> (stored field, milliseconds?)
 FIELDS: Mapping[str, tuple[str, bool]] = {
@@ -36,6 +37,7 @@ class Workspace:
     live_count: int
     waiting: Mapping[str, int]
     returned_count: int
+    parked_count: int
     zombie_count: int
     capacity: Mapping[str, str]
 
@@ -48,8 +50,8 @@ class Workspace:
 
     @property
     def depth(self) -> int:
-        """Turns that wait, returned ones included."""
-        return sum(self.waiting.values()) + self.returned_count
+        """Turns that wait, returned and parked ones included."""
+        return sum(self.waiting.values()) + self.returned_count + self.parked_count
 
     @property
     def slots(self) -> int:
@@ -195,11 +197,10 @@ def read_many(platform: Platform, workspace_ids: list[str]) -> list[Workspace | 
     found: list[Workspace | None] = []
     for workspace_id in workspace_ids:
         stored, lanes, beat, live, returned, delayed, zombies = (next(rows) for _ in range(7))
-        waiting = {lane: int(n) for lane, n in lanes.items() if not lane.startswith("last:")}
+        waiting = {lane: int(lanes[lane]) for lane in LANES if lane in lanes}
+        counts = (returned + delayed, int(lanes.get("parked", 0)), zombies)
         found.append(
-            Workspace(workspace_id, stored, live, waiting, returned + delayed, zombies, beat)
-            if stored
-            else None
+            Workspace(workspace_id, stored, live, waiting, *counts, beat) if stored else None
         )
     return found
 

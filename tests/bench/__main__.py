@@ -11,7 +11,7 @@ import redis
 
 from app.core import telemetry
 from app.core.settings import Settings
-from tests.bench import clocks, floor, ours
+from tests.bench import clocks, fires, floor, ours
 from tests.support import servers
 
 MESSAGE = {"method": "message/send", "params": {"message": {"parts": [{"text": "x"}]}}}
@@ -104,6 +104,12 @@ def measure(table: Table, url: str) -> None:
         "submit to adapter, idle", lambda: ours.idle_latencies(here), "plain RQ, enqueue to start"
     )
     table.latencies("slot freed by finish to adapter", lambda: clocks.freed_to_delivered(here))
+    for count in (2_000, 10_000):
+        name = f"last of {count:,} schedules of one minute"
+        table.add(name, "s", lambda count=count: fires.last_of_a_minute(here, count))
+    table.add("a day of minutely schedules, caught up", "/s", lambda: fires.catch_up_rate(here))
+    table.add("last of 500 due now behind that day", "s", lambda: fires.live_behind_a_backlog(here))
+    table.latencies("tick, nothing due of 100,000", lambda: fires.idle_tick(here))
     raw.flushall()
     with ours.web(url) as port:
         ours.workspaces.create(here, "bench-http", {})

@@ -1,13 +1,14 @@
 """What a limit says when it acts, and some limits being hit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from app.core import follow_up, push, turns
+from app.core import follow_up, push, schedules, turns
 from app.core.errors import TooManyPushConfigs
 from app.core.events import Event
-from tests.seeds.clocks import WS, Shift
+from tests.integration.api.streaming import Reader, chunks, parse, stream_of
+from tests.seeds.clocks import EVERY_30_MIN, WS, Shift
 from tests.unit.api.web import Web
 
 Told = Mapping[str, Any]
@@ -70,3 +71,82 @@ def long_exchange(shift: Shift, site: Web) -> Told:
     given = follow_up.FollowUp(text="x", message=message, asked=message)
     follow_up.submit(site.platform, WS, session.turn_id, given)
     return whole(shift.one("LIMIT_HIT"))
+
+
+def fire_expires(**own: Any) -> Callable[[Shift, Web], Told]:
+    def hit(shift: Shift, site: Web) -> Told:
+        shift.begin()
+        fields = {**EVERY_30_MIN, "cron_expr": "0 0 1 1 *", **own}
+        schedules.run_now(shift.platform, WS, schedules.create(shift.platform, WS, fields).id)
+        shift.run(61)
+        shift.agent.finish(shift.live()[0])
+        shift.run(1)
+        return whole(shift.one("TURN_EXPIRED"))
+
+    return hit
+
+
+def missed(**own: Any) -> Callable[[Shift, Web], Told]:
+    def hit(shift: Shift, site: Web) -> Told:
+        schedules.create(shift.platform, WS, {**EVERY_30_MIN, "cron_expr": "0 13 1 3 *", **own})
+        shift.platform.clock.wait(shift.platform.stopping, 2 * 86_400)  # nothing runs at all
+        shift.run(1)
+        return whole(shift.one("CRON_MISSED"))
+
+    return hit
+
+
+def bad_end(event: str, **own: Any) -> Callable[[Shift, Web], Told]:
+    """What is told when a fire has failed."""
+
+    def hit(shift: Shift, site: Web) -> Told:
+        made = schedules.create(shift.platform, WS, {**EVERY_30_MIN, **own})
+        schedules.run_now(shift.platform, WS, made.id)
+        shift.run(1)
+        shift.agent.finish(shift.live()[0], "failed")
+        return whole(shift.one(event))
+
+    return hit
+
+
+def backfill_too_long(shift: Shift, site: Web) -> Told:
+    path = f"/workspaces/{WS}/schedules/{site.schedule(WS)}/backfill"
+    body = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T02:00:00Z"}
+    return problem(site.ask("POST", path, body), 422)
+
+
+def long_result(shift: Shift, site: Web) -> Told:
+    session = shift.session(shift.begin())
+    body = {"fence": session.fence, "result": {"text": "x" * 1025}}
+    site.ok("POST", f"/workspaces/{WS}/sessions/{session.id}/finish", body)
+    return whole(shift.one("LIMIT_HIT", session.id))
+
+
+def too_many_streams(shift: Shift, site: Web) -> Told:
+    path = f"/workspaces/{WS}/events/stream"
+    with stream_of(site, path):
+        return problem(site.ask("GET", path), 503)
+
+
+def say(site: Web, count: int) -> str:
+    for _ in range(count):
+        last = str(site.ok("POST", f"/workspaces/{WS}/notify", {"message": "x"})["id"])
+    return last
+
+
+def slow_reader(shift: Shift, site: Web) -> Told:
+    with stream_of(site, f"/workspaces/{WS}/events/stream") as response:
+        frames = chunks(response)
+        next(frames)
+        say(site, 30)
+        reader = Reader(parse(next(frames)))
+    return reader.named("gap")[0].data  # type: ignore[no-any-return]
+
+
+def late_reader(shift: Shift, site: Web) -> Told:
+    first = say(site, 1)
+    say(site, 300)
+    with stream_of(site, f"/workspaces/{WS}/events/stream", last_id=first) as response:
+        frames = chunks(response)
+        next(frames)
+        return parse(next(frames))[0].data  # type: ignore[no-any-return]

@@ -95,7 +95,7 @@ def test_a_long_queue_does_not_hide_the_runs_before_it(waiting: int, shift: Shif
     shift.begin()
     schedule, now = schedules.get(shift.platform, WS, tick), shift.platform.now_ms()
     for number in range(waiting):
-        args = (schedule, now + number, now + number, "manual", now)
+        args = (schedule, [now + number, now + number], "manual", now)
         shift.platform.run("fire", WS, **schedules.fire_args(shift.platform, *args))
     (need,) = forecasting.read(shift.platform, WS).schedules
     assert (need.basis, need.samples, need.mean_duration_s) == ("history", 2, 2520)

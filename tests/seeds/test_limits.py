@@ -12,18 +12,25 @@ import pytest
 from app.core import schedules, sessions, turns
 from app.core.platform import Platform
 from app.core.settings import Settings, env_name
-from tests.integration.api.streaming import Reader, chunks, parse, stream_of
 from tests.seeds.clocks import EVERY_30_MIN, OPENS, WS, Shift, beside
 from tests.seeds.limits_hit import (
     Told,
+    backfill_too_long,
+    bad_end,
     big_memory,
+    fire_expires,
+    late_reader,
     long_exchange,
+    long_result,
     memories_bound,
+    missed,
     problem,
+    slow_reader,
     too_many_memories,
     too_many_memories_says_so,
     too_many_polls,
     too_many_push_configs,
+    too_many_streams,
     whole,
 )
 from tests.support.world import virtual_platform
@@ -36,6 +43,7 @@ SMALL: dict[str, Any] = {
     "body_max_bytes": 4096,
     "prompt_max_bytes": 1024,
     "import_max_count": 3,
+    "backfill_max_count": 3,
     "output_max_bytes": 1024,
     "memory_max_bytes": 500,
     "memories_max_count": 3,
@@ -153,6 +161,29 @@ def preempted(shift: Shift, site: Web) -> Told:
     return whole(shift.told("SESSION_CHECKPOINT_REQUESTED")[-1])
 
 
+OVERLAPS = {
+    "buffer_one": "TURN_COALESCED",
+    "skip": "CRON_SKIPPED",
+    "cancel_other": "SESSION_CHECKPOINT_REQUESTED",
+    "terminate_other": "SESSION_ENDED",
+}
+
+
+def overlaps(policy: str, name: str) -> Callable[[Shift, Web], Told]:
+    def hit(shift: Shift, site: Web) -> Told:
+        if not policy.endswith("other"):
+            shift.begin()
+        fields = {**EVERY_30_MIN, "cron_expr": "* * * * *", "overlap_policy": policy}
+        schedules.create(shift.platform, WS, fields)
+        shift.run(140)
+        for _ in range(2):
+            shift.agent.finish(next(iter(shift.agent.running)))
+            shift.run(1)
+        return whole(next(e for e in shift.told(name) if e.mechanism == "overlap"))
+
+    return hit
+
+
 # The heartbeat.
 
 
@@ -203,29 +234,6 @@ def expires(shift: Shift, site: Web) -> Told:
     return whole(shift.one("TURN_EXPIRED"))
 
 
-def fire_expires(**own: Any) -> Callable[[Shift, Web], Told]:
-    def hit(shift: Shift, site: Web) -> Told:
-        shift.begin()
-        fields = {**EVERY_30_MIN, "cron_expr": "0 0 1 1 *", **own}
-        schedules.run_now(shift.platform, WS, schedules.create(shift.platform, WS, fields).id)
-        shift.run(61)
-        shift.agent.finish(shift.live()[0])
-        shift.run(1)
-        return whole(shift.one("TURN_EXPIRED"))
-
-    return hit
-
-
-def missed(**own: Any) -> Callable[[Shift, Web], Told]:
-    def hit(shift: Shift, site: Web) -> Told:
-        schedules.create(shift.platform, WS, {**EVERY_30_MIN, "cron_expr": "0 13 1 3 *", **own})
-        shift.platform.clock.wait(shift.platform.stopping, 2 * 86_400)  # nothing runs at all
-        shift.run(1)
-        return whole(shift.one("CRON_MISSED"))
-
-    return hit
-
-
 # The web.
 
 
@@ -263,43 +271,6 @@ def too_much_planned(shift: Shift, site: Web) -> Told:
     return whole(shift.one("LIMIT_HIT"))
 
 
-def long_result(shift: Shift, site: Web) -> Told:
-    session = shift.session(shift.begin())
-    body = {"fence": session.fence, "result": {"text": "x" * 1025}}
-    site.ok("POST", f"/workspaces/{WS}/sessions/{session.id}/finish", body)
-    return whole(shift.one("LIMIT_HIT", session.id))
-
-
-def too_many_streams(shift: Shift, site: Web) -> Told:
-    path = f"/workspaces/{WS}/events/stream"
-    with stream_of(site, path):
-        return problem(site.ask("GET", path), 503)
-
-
-def say(site: Web, count: int) -> str:
-    for _ in range(count):
-        last = str(site.ok("POST", f"/workspaces/{WS}/notify", {"message": "x"})["id"])
-    return last
-
-
-def slow_reader(shift: Shift, site: Web) -> Told:
-    with stream_of(site, f"/workspaces/{WS}/events/stream") as response:
-        frames = chunks(response)
-        next(frames)
-        say(site, 30)
-        reader = Reader(parse(next(frames)))
-    return reader.named("gap")[0].data  # type: ignore[no-any-return]
-
-
-def late_reader(shift: Shift, site: Web) -> Told:
-    first = say(site, 1)
-    say(site, 300)
-    with stream_of(site, f"/workspaces/{WS}/events/stream", last_id=first) as response:
-        frames = chunks(response)
-        next(frames)
-        return parse(next(frames))[0].data  # type: ignore[no-any-return]
-
-
 ROWS = {
     "ceiling": Row("ceiling", "TURNKEEPER_CEILING_S", ends(1801)),
     "ceiling of a schedule": Row("ceiling", "schedule.ceiling_s", ends(301, ceiling_s=300)),
@@ -320,6 +291,10 @@ ROWS = {
     "lost": Row("lost", "TURNKEEPER_HEARTBEAT_INTERVAL_S", lost),
     "attempts": Row("lost", "TURNKEEPER_MAX_ATTEMPTS", attempts_used_up),
     "preempt": Row("preempt", "schedule.preempt_after_s", preempted),
+    **{
+        f"overlap: {policy}": Row("overlap", "schedule.overlap_policy", overlaps(policy, event))
+        for policy, event in OVERLAPS.items()
+    },
     "late": Row("heartbeat_late", "TURNKEEPER_HEARTBEAT_LATE_S", silent("WORKSPACE_DEGRADED", 91)),
     "offline": Row("heartbeat_ttl", "TURNKEEPER_HEARTBEAT_TTL_S", silent("WORKSPACE_OFFLINE", 181)),
     "queue": Row("queue_depth", "TURNKEEPER_QUEUE_DEPTH_MAX", full),
@@ -333,6 +308,13 @@ ROWS = {
     "catch-up": Row("catchup_window", "TURNKEEPER_CATCHUP_WINDOW_S", missed()),
     "catch-up of a schedule": Row(
         "catchup_window", "schedule.catchup_window_s", missed(catchup_window_s=60)
+    ),
+    "backfill": Row("backfill_max", "TURNKEEPER_BACKFILL_MAX_COUNT", backfill_too_long),
+    "retries": Row("retry", "schedule.retries", bad_end("TURN_RETURNED", retries=1)),
+    "pause": Row(
+        "pause_on_failure",
+        "schedule.pause_on_failure_count",
+        bad_end("LIMIT_HIT", pause_on_failure_count=1),
     ),
     "memories": Row("memories_count", "TURNKEEPER_MEMORIES_MAX_COUNT", too_many_memories),
     "memories, to the writer": Row(
@@ -360,10 +342,10 @@ PACE = "how often or how long something is done; nothing is cut by it"
 KEPT = "retention of what has ended: a later request for it is told so (404)"
 NO_LIMITS = {
     PLACE: "redis_url control_url redis_tls_verify redis_ca_cert port host log_level log_format "
-    "admin_token public_url public_cards open_loopback",
+    "admin_token egress_allow public_url public_cards open_loopback",
     PACE: "reap_interval_s sweep_interval_s dispatch_slice_s claims_per_visit stream_ping_s "
     "redeliver_after_s retry_backoff_s retry_backoff_max_s lane_max_wait_s poll_wait_max_s "
-    "message_wait_s redis_pool_size a2a_ping_s",
+    "message_wait_s redis_pool_size invariants_interval_s a2a_ping_s",
     "a client that takes nothing; logged with mechanism=stream_write": "stream_write_timeout_s",
     KEPT: "turns_kept turn_retention_s fires_kept idempotency_ttl_s",
     "the ceiling's first rung; the request names the ceiling": "checkpoint_grace_s",

@@ -67,7 +67,7 @@ def test_twelve_fires_wait_behind_six_hours_and_then_run_in_order_one_at_a_time(
     assert told.sentence.endswith("12 fires of seo-tick wait.")
     assert told.sentence.startswith("Waiting 5 h 40 min: ")
     if is_foreign:
-        assert "the agent reports 1 task(s) of its own in 1 slot(s)" in told.sentence
+        assert "the agent reports 1 task of its own in 1 slot" in told.sentence
     else:
         (held,) = sessions.live(platform, WORKSPACE)
         assert f"1 of 1 slots held by session {held.id} (cron seo-tick, " in told.sentence

@@ -378,8 +378,7 @@ def test_a_long_queue_is_told_by_schedule_up_to_a_bound_and_then_by_lane(
         args = schedules.fire_args(
             shift.platform,
             schedules.get(shift.platform, WS, tick),
-            now + number,
-            now + number,
+            [now + number, now + number],
             "manual",
             now,
         )

@@ -1,6 +1,7 @@
 """Steps of a walk: answers to turns that asked for input, and where turns are pushed."""
 
 import hashlib
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from app.core.errors import IllegalTransition, QueueFull
@@ -64,3 +65,11 @@ def push(walk: "Walk") -> None:
     else:
         was_there = f"{turn_id}:{config_id}" in walk.stored.hashes["push"]
         assert remove(walk.kernel.platform, walk.kernel.id, turn_id, config_id) == was_there
+
+
+STEPS = {"follow": 3, "follow_again": 1, "push": 2}
+ACTS: "Mapping[str, Callable[[Walk], None]]" = {
+    "follow": follow,
+    "follow_again": follow_again,
+    "push": push,
+}

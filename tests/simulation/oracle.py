@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from app.core.states import LANES, TRANSITIONS
+from app.core.states import LANES, LIVE, TRANSITIONS
 from tests.support.invariants import Stored
 
 LEASE_MS, IDLE_MS = 60_000, 900_000
@@ -18,25 +18,117 @@ def slots(stored: Stored, beat: Mapping[str, str]) -> int:
     return min(said, default=1)
 
 
-def predict(stored: Stored, beat: Mapping[str, str], now: int) -> str:
-    """The id of the turn that the next claim must give, or why it must give none."""
+@dataclass
+class Expected:
+    """The id of the turn that the next claim must give, or why it must give none; and which other
+    turns it must end, in which state."""
+
+    answer: str
+    ended: dict[str, str] = field(default_factory=dict)
+
+
+def predict(
+    stored: Stored, beat: Mapping[str, str], now: int, last_ends: Mapping[str, int]
+) -> Expected:
+    """What the next claim must do; ``last_ends``: schedule id -> when its last run ended."""
     if "paused_at" in stored.hashes["workspace"]:
-        return "paused"
+        return Expected("paused")
     if int(stored.hashes["workspace"].get("hold_until", 0)) > now:
-        return "backing_off"
+        return Expected("backing_off")
     if not beat:
-        return "heartbeat_expired"
+        return Expected("heartbeat_expired")
     if slots(stored, beat) - len(stored.sets["live"]) - int(beat.get("foreign", 0)) <= 0:
-        return "capacity_full"
+        return Expected("capacity_full")
     left = waiting(stored)
     later = [turn for turn in left if stored.sets["delayed"].get(turn["id"], 0) > now]
-    left = [turn for turn in left if turn not in later]
-    while left:
-        turn = first_of(left, now)
-        if turn["id"] not in outlived(stored, now):
-            return str(turn["id"])
-        left.remove(turn)
-    return "backing_off" if later else "empty"
+    claim = Choice(stored, now, last_ends, [turn for turn in left if turn not in later], later)
+    while claim.left:
+        turn = first_of(claim.left, now)
+        claim.left.remove(turn)
+        if chosen := claim.decide(turn):
+            return Expected(str(chosen["id"]), claim.ended)
+    behind = "overlap" if claim.aside else "empty"
+    return Expected("backing_off" if claim.later else behind, claim.ended)
+
+
+@dataclass
+class Choice:
+    """One claim as it passes over turns. ``left``: may be chosen; ``later``: in their pause."""
+
+    stored: Stored
+    now: int
+    last_ends: Mapping[str, int]
+    left: list[dict[str, Any]]
+    later: list[dict[str, Any]]
+    ended: dict[str, str] = field(default_factory=dict)
+    aside: list[dict[str, Any]] = field(default_factory=list)
+
+    def decide(self, turn: dict[str, Any]) -> dict[str, Any] | None:
+        """The turn that runs now that this one's time has come; None: neither it nor another."""
+        if self.has_expired(turn):
+            self.ended[turn["id"]] = "expired"
+            return None
+        if "schedule_id" not in turn:
+            return turn
+        policy = policy_of(self.stored, turn)
+        ends_other = policy in ("cancel_other", "terminate_other")
+        group = [one for one in [*self.left, *self.aside, turn] if self.is_rival(one, turn)]
+        if turn["attempt"]:
+            if ends_other and group:
+                self.ended[turn["id"]] = "canceled"
+                return None
+            return turn
+        if policy == "allow_all":
+            return turn
+        running = self.unfinished(turn)
+        if ends_other:
+            for lost in [one for one in running if one["state"] == "queued"]:
+                self.ended[lost["id"]] = "canceled"
+                self.left = [one for one in self.left if one is not lost]
+                self.later = [one for one in self.later if one is not lost]
+            running = self.unfinished(turn)
+        if policy == "skip":
+            due = turn["nominal_at" if turn["fire_origin"] == "make" else "accepted_at"]
+            if running or due < self.last_ends.get(turn["schedule_id"], 0):
+                self.ended[turn["id"]] = "skipped"
+                return None
+            return turn
+        if running:
+            self.aside.append(turn)
+            return None
+        return turn if policy == "buffer_all" else self.newest(group)
+
+    def newest(self, group: list[dict[str, Any]]) -> dict[str, Any]:
+        """The newest that has not expired; the others end."""
+        run = max((one for one in group if not self.has_expired(one)), key=lambda one: one["seq"])
+        for one in group:
+            if one is not run:
+                self.ended[one["id"]] = "expired" if self.has_expired(one) else "coalesced"
+        self.left = [one for one in self.left if one not in group]
+        return run
+
+    def has_expired(self, turn: Mapping[str, Any]) -> bool:
+        return bool(turn.get("expires_at", self.now + 1) <= self.now and "begun_at" not in turn)
+
+    def is_rival(self, one: Mapping[str, Any], turn: Mapping[str, Any]) -> bool:
+        """A never claimed fire of the same kind: schedule, lane, policy of its own."""
+        same = ("schedule_id", "lane", "overlap_policy")
+        return not one["attempt"] and all(one.get(name) == turn.get(name) for name in same)
+
+    def unfinished(self, turn: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return [
+            one
+            for one in self.stored.turns.values()
+            if one.get("schedule_id") == turn["schedule_id"]
+            and one["id"] not in self.ended
+            and (one["state"] in LIVE or (one["state"] == "queued" and one["attempt"]))
+        ]
+
+
+def policy_of(stored: Stored, turn: Mapping[str, Any]) -> str:
+    """The fire's own, or its schedule's as it is now."""
+    schedule = json.loads(stored.hashes["schedules"][turn["schedule_id"]])
+    return str(turn.get("overlap_policy") or schedule["overlap_policy"])
 
 
 def first_of(left: list[dict[str, Any]], now: int) -> dict[str, Any]:

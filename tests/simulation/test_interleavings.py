@@ -4,13 +4,16 @@ A failure prints its seed and step; the same seed walks the same way again.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 
 import fakeredis
 import pytest
 import time_machine
 
 from app.core.errors import TurnkeeperError
+from tests.simulation import fires
 from tests.simulation.walk import SETTINGS, Walk
+from tests.simulation.walk import STEPS as STEPS_OF_ALL
 from tests.support import invariants
 from tests.support.kernel import Kernel, platform_on
 
@@ -74,7 +77,7 @@ CONTROLS = {
     "no bound": ("submit", "if depth >= tonumber(A.queue_depth_max) then", "if nil then"),
     "nothing expires": ("expire", "turn.state == 'queued' and expires(turn)", "nil"),
     "the begun expires": (
-        "claim",
+        "release",
         "return turn.expires_at and not turn.begun_at",
         "return turn.expires_at",
     ),
@@ -94,11 +97,33 @@ CONTROLS = {
     ),
 }
 
+# The same of walks in which mostly fires of a schedule meet.
+OF_FIRES = {
+    "fires overlap": ("claim", "if other then return park(turn) end", ""),
+    "nothing is skipped": ("claim", "return skip(turn, other)", "return turn, schedule"),
+    "only a live fire skips": (
+        "claim",
+        "not other then other = outlasted_by(turn) end",
+        "nil then end",
+    ),
+    "all are buffered": ("claim", "if not NEWEST_ONLY[policy] then", "if true then"),
+    "the oldest runs": ("claim", "local run = last and last ~= place_of(turn)", "local run = nil"),
+    "the policy of a fire is not its own": ("claim", "turn.overlap_policy or schedule", "schedule"),
+    "a lost fire does not give way": ("claim", "unqueue(one)\n    give_way(one, turn)", ""),
+    "entries are not changed": ("claim", "if in_lane then run.entry", "if nil then run.entry"),
+    "parked and not woken": ("finish", "    unpark(turn.schedule_id)\n  end", "  end"),
+}
+
 # What a broken mechanism shows itself by: an invariant, or a refusal where none may be.
 FOUND = (AssertionError, TurnkeeperError)
 
 
-def walked(seed: int, steps: int, control: tuple[str, str, str] | None = None) -> Walk:
+def walked(
+    seed: int,
+    steps: int,
+    control: tuple[str, str, str] | None = None,
+    kinds: Mapping[str, int] = STEPS_OF_ALL,
+) -> Walk:
     """A walk of so many steps; its seed is printed."""
     print(f"seed {seed}")
     client = fakeredis.FakeRedis(server=fakeredis.FakeServer(), protocol=2, decode_responses=True)
@@ -106,7 +131,7 @@ def walked(seed: int, steps: int, control: tuple[str, str, str] | None = None) -
         kernel = Kernel(platform_on(client, **SETTINGS)).create()
         if control:
             kernel = kernel.altered(*control)
-        walk = Walk(kernel, traveller, seed)
+        walk = Walk(kernel, traveller, seed, kinds)
         for _ in range(steps):
             walk.step()
         invariants.check_pending(kernel)
@@ -123,6 +148,14 @@ def test_every_interleaving_keeps_every_turn_in_one_state_and_one_place(seed: in
     assert sum(count == 0 for count in walk.done.values()) <= 1, "too tame"
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_interleaving_of_fires_keeps_to_their_overlap_policies(seed: int) -> None:
+    walk = walked(seed, STEPS, kinds=fires.STEPS)
+    print(walk.overlapped, walk.answers, walk.done)
+    assert {"coalesced", "skipped"} <= walk.overlapped.keys(), "too tame"
+    assert walk.answers["claimed"] >= 15, "too tame"
+
+
 def test_a_seed_walks_the_same_way_again() -> None:
     first, second = (walked(99, 150) for _ in range(2))
     assert first.stored == second.stored
@@ -133,4 +166,12 @@ def test_control_a_walk_finds_the_missing_mechanism(name: str) -> None:
     with pytest.raises(FOUND) as fault:
         for seed in range(20):
             walked(seed, STEPS, CONTROLS[name])
+    print(repr(fault.value)[:200], fault.value.__notes__)
+
+
+@pytest.mark.parametrize("name", OF_FIRES)
+def test_control_a_walk_of_fires_finds_the_missing_mechanism(name: str) -> None:
+    with pytest.raises(FOUND) as fault:
+        for seed in range(3):
+            walked(seed, STEPS, OF_FIRES[name], fires.STEPS)
     print(repr(fault.value)[:200], fault.value.__notes__)

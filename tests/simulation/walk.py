@@ -6,8 +6,9 @@ change, and reads after each step what must hold between any two (``tests.suppor
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import time_machine
@@ -17,15 +18,8 @@ from app.core.errors import QueueFull, SessionNotFound, StaleFence, StartedElsew
 from app.core.records import Session
 from app.core.sessions import OUTCOMES, Claim, NoClaim
 from app.core.states import LANES, LIVE, TERMINAL
-from tests.simulation import following
-from tests.simulation.oracle import (
-    clocks,
-    outlived,
-    predict,
-    reachable,
-    slots,
-    waiting,
-)
+from tests.simulation import fires, following
+from tests.simulation.oracle import clocks, outlived, predict, reachable, slots, waiting
 from tests.simulation.ticks import Ticks
 from tests.support import invariants
 from tests.support.invariants import Stored
@@ -38,9 +32,7 @@ JUMPS_MS = {1: 6, 50: 4, 1_000: 6, 4_000: 5, 20_000: 4, 61_000: 2, 190_000: 1, 1
 STEPS: dict[str, int] = {
     "submit": 14,
     "repeat": 3,
-    "follow": 3,
-    "follow_again": 1,
-    "push": 2,
+    **following.STEPS,
     "beat": 12,
     "claim": 18,
     "claim_again": 2,
@@ -58,7 +50,10 @@ STEPS: dict[str, int] = {
     "pause": 1,
     "resume": 6,
     "owner": 2,
-    "fire": 4,
+    "fire": 6,
+    "backfill": 2,
+    "policy": 2,
+    "overlap": 3,
     "fire_again": 2,
     "expire": 4,
     "switch_on": 1,
@@ -69,9 +64,16 @@ STEPS: dict[str, int] = {
 class Walk:
     """One walk; ``step`` does one thing and checks everything."""
 
-    def __init__(self, kernel: Kernel, traveller: time_machine.Traveller, seed: int) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        traveller: time_machine.Traveller,
+        seed: int,
+        steps: Mapping[str, int] = STEPS,
+    ) -> None:
         self.kernel, self.traveller = kernel, traveller
         self.random = random.Random(seed)
+        self.steps = steps
         self.hasty = kernel.tuned(lane_max_wait_s=5)
         self.held: list[Session] = []
         self.claims: list[Claim] = []
@@ -84,13 +86,17 @@ class Walk:
         self.done: dict[str, int] = dict.fromkeys(STEPS, 0)
         self.ticks = Ticks(kernel)
         self.answers: Counter[str] = Counter()
+        self.depth_max = DEPTH_MAX
+        self.started: set[str] = set()
+        self.last_ends: dict[str, int] = {}
+        self.overlapped: Counter[str] = Counter()
         self.stored = invariants.check(kernel)
         self.beat()
         self.stored = invariants.check(kernel)
 
     def step(self) -> None:
-        (name,) = self.random.choices(list(STEPS), list(STEPS.values()))
-        act: Callable[[], object] = getattr(self, name)
+        (name,) = self.random.choices(list(self.steps), list(self.steps.values()))
+        act = getattr(self, name, None) or partial(following.ACTS[name], self)
         before = self.stored
         try:
             act()
@@ -108,11 +114,15 @@ class Walk:
         rows = self.kernel.data.xrange(self.kernel.keys["events"], f"({self.last_event}", "+")
         told = {fields.get("turn_id") for _, fields in rows}
         self.last_event = rows[-1][0] if rows else self.last_event
+        self.started |= {f["turn_id"] for _, f in rows if f["event"] == "SESSION_STARTED"}
         for key, turn in after.turns.items():
             old = before.turns.get(key, {"state": None})["state"]
             if old != turn["state"]:
                 assert key in told, f"{key} went from {old} to {turn['state']} without an event"
                 assert old is None or reachable(old, turn["state"]), (old, turn)
+                is_over = turn["state"] in TERMINAL or turn["state"] == "input_required"
+                if is_over and key in self.started and "schedule_id" in turn:
+                    self.last_ends[turn["schedule_id"]] = turn["state_at"]
             ended = (
                 self.terminal.setdefault(key, turn["state"]) if turn["state"] in TERMINAL else None
             )
@@ -140,15 +150,6 @@ class Walk:
             assert answer.outcome == ("coalesced" if is_open else "accepted")
             assert (answer.turn_id == self.named.get(key)) == is_open
             self.named[key] = answer.turn_id
-
-    def follow(self) -> None:
-        following.follow(self)
-
-    def follow_again(self) -> None:
-        following.follow_again(self)
-
-    def push(self) -> None:
-        following.push(self)
 
     def try_submit(self, **fields: Any) -> Any:
         depth = len(waiting(self.stored))
@@ -201,13 +202,14 @@ class Walk:
 
     def claim(self) -> None:
         beat = self.kernel.data.hgetall(self.kernel.keys["capacity"])
-        expected = predict(self.stored, beat, self.kernel.now_ms())
+        expected = predict(self.stored, beat, self.kernel.now_ms(), self.last_ends)
         found = self.kernel.claim(f"ses_{self.count:06}")
         self.answers[found.reason if isinstance(found, NoClaim) else "claimed"] += 1
+        fires.check_claim(self, expected, found)
         if isinstance(found, NoClaim):
-            assert expected == found.reason
+            assert expected.answer == found.reason
             return
-        assert expected == found.turn.id, f"claimed {found.turn}"
+        assert expected.answer == found.turn.id, f"claimed {found.turn}"
         self.claims = [*self.claims, found][-5:]
         self.held = [*self.held, found.session][-10:]
         live = self.kernel.data.zcard(self.kernel.keys["live"])
@@ -351,6 +353,15 @@ class Walk:
         else:
             assert outcome == ("made" if depth < DEPTH_MAX else "skipped")
             self.remember(schedule.id, due)
+
+    def backfill(self) -> None:
+        fires.backfill(self)
+
+    def policy(self) -> None:
+        fires.change_policy(self)
+
+    def overlap(self) -> None:
+        fires.end_others(self)
 
     def fire_again(self) -> None:
         """A fire of before by another scheduler, or after the due time was put back, or by hand."""

@@ -52,6 +52,7 @@ CHILD = {
     "TURNKEEPER_CHECKPOINT_FILE": "Where the command may leave its note for the next session.",
     "TURNKEEPER_DEADLINE": "The session's ceiling, RFC 3339; not set where there is none.",
     "TURNKEEPER_MARK": "The session's id again; finds processes that left the process group.",
+    "TURNKEEPER_SESSION_MODE": "Of a fire: `resume` where its schedule's last session goes on.",
     "TRACEPARENT": "The W3C trace context that came with the message, if one did.",
 }
 EXTREME = 1e30

@@ -20,6 +20,8 @@ SETS += ("expiring", "due")
 HASHES += ("schedules", "tallies", "backfills")
 HASHES += ("results", "push")
 SETS += ("changed",)
+HASHES += ("fires_unfinished", "last_runs")
+SETS += ("fires_waiting", "parked")
 GROUP = "turnkeeper"
 FLOAT = re.compile(r"[:\[ ]-?\d+(\.\d+|(\.\d+)?[eE][+-]?\d+)[,}\]]")
 
@@ -73,6 +75,7 @@ def check(kernel: Kernel) -> Stored:
     counted(stored)
     lives(stored)
     remembered(stored)
+    fires(stored)
     for name in ("turns", "sessions", "fires", "memories"):
         for key, text in stored.hashes[name].items():
             assert not FLOAT.search(text), f"{key} carries a float: {text}"
@@ -82,12 +85,15 @@ def check(kernel: Kernel) -> Stored:
 def places(stored: Stored) -> None:
     """Each turn is in one state and in the one place of that state."""
     waits = {(lane, entry) for lane in states.LANES for entry in stored.unclaimed(lane)}
+    aside = {place.rsplit("|", 1)[1] for place in stored.sets["parked"]}
     of_session = {stored.sessions[item]["turn_id"]: item for item in stored.sets["live"]}
     assert len(of_session) == len(stored.sets["live"]), "one turn in two live sessions"
     for key, turn in stored.turns.items():
         found = [
             name for name in ("returned", "delayed", "done", "dead") if key in stored.sets[name]
         ]
+        if key in aside:
+            found.append("parked")
         if (turn["lane"], turn["entry"]) in waits:
             found.append(f"lane {turn['lane']}")
         if key in of_session:
@@ -108,7 +114,7 @@ def place_of(turn: dict[str, Any], found: list[str]) -> list[str]:
     if state in states.LIVE:
         return ["live"]
     if state == "queued":
-        waiting = ("returned", "delayed", f"lane {turn['lane']}")
+        waiting = ("returned", "delayed", "parked", f"lane {turn['lane']}")
         return found if len(found) == 1 and found[0] in waiting else ["one of", *waiting]
     return {"input_required": [], "dead": ["dead"]}.get(state, ["done"])
 
@@ -158,12 +164,16 @@ def in_ledger(state: str) -> str:
     return state if state == "queued" or state in states.TERMINAL else "running"
 
 
+def row_of(turn: dict[str, Any]) -> str:
+    """The key of a fire's row in the ledger."""
+    return f"{turn['schedule_id']}:{turn['nominal_at']}"
+
+
 def ledger(stored: Stored) -> None:
     """Each fire of a turn that is still known has the turn's state; each end names its reason."""
     for key, turn in stored.turns.items():
         if "schedule_id" in turn:
-            row = f"{turn['schedule_id']}:{turn['nominal_at']}"
-            text = stored.hashes["fires"].get(row)
+            text = stored.hashes["fires"].get(row_of(turn))
             if text is None:  # the ledger is trimmed of ended rows only
                 assert turn["state"] in states.TERMINAL, turn
                 continue
@@ -234,6 +244,36 @@ def lives(stored: Stored) -> None:
         if turn["state"] == "queued" and "expires_at" in turn and "begun_at" not in turn
     }
     assert stored.sets["expiring"] == running
+
+
+def fires(stored: Stored) -> None:
+    """The indexes of the fires say what the turns say, and no fire is parked for nothing."""
+    waiting, unfinished, active = set(), {}, set()
+    for key, turn in stored.turns.items():
+        if "schedule_id" not in turn:
+            continue
+        was_claimed = turn["attempt"] > 0
+        if turn["state"] == "queued" and not was_claimed:
+            own = turn.get("overlap_policy", "")
+            place = f"{turn['schedule_id']}|{own}|{turn['lane']}|{turn['seq']:012}|{key}"
+            waiting.add(place)
+            if place not in stored.sets["parked"]:
+                active.add(turn["schedule_id"])
+        elif turn["state"] in states.LIVE or turn["state"] == "queued":
+            unfinished[key] = turn["schedule_id"]
+    assert set(stored.sets["fires_waiting"]) == waiting
+    assert stored.hashes["fires_unfinished"] == unfinished
+    parked = stored.sets["parked"]
+    assert int(stored.hashes["lanes"].get("parked", 0)) == len(parked), parked
+    for place in parked:
+        schedule_id, own, lane, seq, key = place.split("|")
+        turn = stored.turns[key]
+        assert (schedule_id, lane, int(seq)) == (turn["schedule_id"], turn["lane"], turn["seq"])
+        assert turn["state"] == "queued", turn
+        assert turn["attempt"] == 0, turn
+        assert turn.get("overlap_policy", "") == own, turn
+        wakers = active | set(unfinished.values())
+        assert schedule_id in wakers, f"{key} is parked, and nobody will wake it"
 
 
 def pending(kernel: Kernel, lane: str) -> set[str]:

@@ -222,6 +222,7 @@ def endings(platform: Platform, workspace_id: str) -> dict[str, int]:
     for event in all_events(platform, workspace_id):
         ends = event.event in ("TURN_EXPIRED", "TURN_DEAD", "TURN_COALESCED")
         ends |= event.event == "SESSION_ENDED" and event.payload.get("state") in TERMINAL - {"dead"}
+        ends |= event.event == "CRON_SKIPPED"  # without a turn: it was never queued
         ends |= event.event == "TASK_UPDATED" and event.payload.get("state") == "canceled"
         if ends and event.turn_id:
             counts[event.turn_id] = counts.get(event.turn_id, 0) + 1

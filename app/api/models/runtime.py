@@ -109,6 +109,9 @@ class HandedTurn(BaseModel):
     context_id: str | None
     schedule_id: str | None
     nominal_at: str | None
+    coalesced: list[str]
+    coalesced_count: int
+    session_mode: Literal["fresh", "resume"] | None
     prompt_version: int | None
     ceiling_at: str | None
     checkpoint_at: str | None

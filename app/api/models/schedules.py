@@ -123,6 +123,13 @@ class Schedules(BaseModel):
     schedules: list[Schedule]
 
 
+class OtherFire(BaseModel):
+    """Another fire of the same schedule."""
+
+    turn_id: str
+    nominal_at: str | None
+
+
 class Fire(BaseModel):
     """One row of the ledger; the limit's fields are set where one acted."""
 
@@ -139,7 +146,6 @@ class Fire(BaseModel):
     ended_at: str | None
     duration_s: float | None
     attempt: int | None
-    into: str | None = Field(description="The turn that runs in its place, of a coalesced one.")
     reason: str | None = Field(description="The mechanism that brought it into its state.")
     why: str | None = Field(description="The same in words, with limit, setting and measure.")
     setting: str | None
@@ -148,6 +154,8 @@ class Fire(BaseModel):
     limit_count: int | None
     measured_count: int | None
     origin: str | None
+    into: OtherFire | None
+    behind: OtherFire | None
 
 
 class Fires(BaseModel):

@@ -126,6 +126,9 @@ class Session(BaseModel):
     checkpoint_by: str | None
     cancel_requested_at: str | None
     cancel_by: str | None
+    nominal_at: str | None
+    coalesced: list[str]
+    coalesced_count: int
     bound: dict[str, Any] | None = None
 
 

@@ -2,9 +2,10 @@
 -- The session id is the caller's token: a repeated call gets the same answer again.
 -- @keys schedules
 -- @returns {"claimed" | "replayed", session, turn, body, schedule or "", note or "", depth left}
--- @returns {"paused" | "backing_off" | "heartbeat_expired" | "capacity_full" | "empty", wake at ms}
+-- @returns {"paused" | "backing_off" | "heartbeat_expired" | "capacity_full" | "overlap" | "empty",
+-- @returns   wake at ms}: overlap: what waits waits for a fire of its own schedule to end
 -- @returns refused: workspace_not_found, illegal_transition
--- @include choose open ttl
+-- @include choose overlap open
 local function given(outcome, session, turn)
   local note = note_place(turn)
   return {outcome, cjson.encode(session), cjson.encode(turn), redis.call('HGET', K.bodies, turn.id) or '',
@@ -23,21 +24,20 @@ local free = room()
 if not free then return {'heartbeat_expired', 0} end
 if free <= 0 then return {'capacity_full', 0} end
 
-local turn
-for _ = 1, 100 do
+local turn, schedule
+while left > 0 and not turn do
   local found = choose()
-  if not found then
+  if found then
+    turn, schedule = admit(take(found))
+  elseif not heal() then
     local delayed = redis.call('ZRANGE', K.delayed, 0, 0, 'WITHSCORES')
-    return {delayed[2] and 'backing_off' or 'empty', delayed[2] or 0}
+    if delayed[2] then return {'backing_off', delayed[2]} end
+    return {(waiting()) > 0 and 'overlap' or 'empty', 0}
   end
-  turn = take(found)
-  if not expires(turn) or turn.expires_at > NOW then break end
-  run_out(turn)
-  turn = nil
+  spend()
 end
 if not turn then return {'empty', NOW} end
 
-local schedule = turn.schedule_id and read(K.schedules, turn.schedule_id)
 local session = open(turn, schedule)
 if not session then return refuse('illegal_transition', {state = turn.state}) end
 return given('claimed', session, turn)

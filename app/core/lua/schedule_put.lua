@@ -3,7 +3,7 @@
 -- @args schedule_id version record next_ms policy_changed
 -- @returns {"ok"}
 -- @returns refused: workspace_not_found, workspace_removed, schedule_changed
--- @include event stale
+-- @include fires stale
 local status = redis.call('HGET', K.workspace, 'status')
 if not status then return refuse('workspace_not_found') end
 if status == 'removed' then return refuse('workspace_removed') end
@@ -13,6 +13,7 @@ redis.call('HSET', K.schedules, A.schedule_id, A.record)
 if stored and not stored.enabled and A.next_ms ~= '' then -- resumed: its failures are forgiven
   redis.call('HDEL', K.tallies, A.schedule_id .. ':failures')
 end
+unpark(A.schedule_id) -- its overlap policy may be another now
 if A.next_ms == '' then
   redis.call('ZREM', K.due, A.schedule_id)
 else

@@ -1,5 +1,6 @@
 """A scheduler that is killed between any two steps makes each fire once all the same."""
 
+from collections import Counter
 from datetime import UTC, datetime
 
 from app.core import capacity, keys, schedules
@@ -151,3 +152,35 @@ def test_a_fire_ahead_of_a_clock_that_was_set_back_waits_and_is_made_once() -> N
         platform.clock.wait(platform.stopping, 3600 + 60)
         assert fires.fire_due(platform) == 1
         assert list(made_once(platform, "one").values()) == [1, 1]
+
+
+def one_round(here: Machine) -> int:
+    """A pass that is told to stop while its first round is made."""
+    platform = here.process()
+
+    def told(expr: str, zone: str, after_ms: int) -> int:
+        platform.stopping.set()
+        return schedules.cron_next(expr, zone, after_ms)
+
+    return fires.fire_due(platform, told)
+
+
+def test_after_hours_without_a_scheduler_nobody_of_this_minute_waits_for_a_backlog() -> None:
+    with machine(NOON) as here:
+        platform = here.process()
+        for name in ("behind", "live"):
+            new_workspace(platform, name)
+        for count in range(fires.BEHIND_BATCH + 5):
+            schedules.create(platform, "behind", {"name": str(count), **FIELDS})
+        platform.clock.wait(platform.stopping, 2 * 3600)
+        schedules.create(platform, "live", {"name": "new", **FIELDS})
+        platform.clock.wait(platform.stopping, 31)
+        assert one_round(here) == fires.BEHIND_BATCH * fires.CHUNK + 1
+        assert len(ledger(platform, "live")) == 1, "in the first round"
+        assert set(Counter(row for row, _ in made_once(platform, "behind")).values()) == {
+            fires.CHUNK
+        }, "no schedule more than its step"
+        fires.fire_due(platform)
+        made = made_once(platform, "behind")
+        assert list(made.values()) == [1] * (fires.BEHIND_BATCH + 5) * 121
+        assert hints(platform) == truth(platform, "behind", "live")

@@ -171,6 +171,19 @@ def test_advice_names_a_policy_a_ceiling_and_a_cadence() -> None:
     ]
 
 
+def test_advice_asks_the_largest_and_leaves_the_small_alone() -> None:
+    small = load(schedule_id="sch_2", name="mail", fires_per_day=24.0, durations_s=(720.0,))
+    (one, *_) = found = forecast.forecast([load(), small], 1).advice
+    assert {item.schedule_id for item in found} == {"sch_1"}
+    assert found[1].text == "seo-tick: ceiling_s 1440 or less", "80 % are left of 100 - 20"
+    assert one.setting == "schedule.overlap_policy"
+    huge = load(schedule_id="sch_3", name="demo", fires_per_day=1440.0, durations_s=(1800.0,))
+    third = [load(durations_s=(1800.0,)), small, huge]
+    texts = [item.text for item in forecast.forecast(third, 1).advice]
+    assert "demo: ceiling_s 24 or less" in texts and "seo-tick: ceiling_s 720 or less" in texts
+    assert not any(text.startswith("mail") for text in texts)
+
+
 def test_within_what_there_is_nothing_is_advised() -> None:
     assert forecast.forecast([load(durations_s=(60.0,))], 1).advice == ()
 

@@ -254,6 +254,19 @@ def test_a_chat_resumes_by_choice_and_a_cron_turn_is_always_fresh(
     assert resumed == [False, True, False, False, False, False]
 
 
+def test_a_fire_resumes_its_schedules_last_session_where_the_schedule_says_so(
+    platform: FakePlatform, claude: Any, argv_file: Path
+) -> None:
+    claude()
+    for schedule_id, mode in [
+        *(("sch_1", "resume"), ("sch_1", "resume"), ("sch_2", "resume")),
+        *(("sch_1", "fresh"), ("sch_1", None), ("sch_1", "resume")),
+    ]:
+        finish(platform, "answer", origin="cron", schedule_id=schedule_id, session_mode=mode)
+    resumed = ["--resume" in argv for argv in starts(argv_file)]
+    assert resumed == [False, True, False, False, False, True]
+
+
 def test_a_chat_is_not_resumed_without_the_choice(
     platform: FakePlatform, claude: Any, argv_file: Path, tmp_path: Path
 ) -> None:

@@ -147,6 +147,16 @@ def test_a_chat_resumes_its_thread_and_its_usage_counts_from_there(
     assert lost["result"]["text"] == "echo gone"
 
 
+def test_a_fire_resumes_its_schedules_thread_where_the_schedule_says_so(
+    platform: FakePlatform, codex: Any, tmp_path: Path
+) -> None:
+    codex()
+    for mode in ("resume", "resume", "fresh"):
+        finish(platform, "answer", origin="cron", schedule_id="sch_1", session_mode=mode)
+    argvs = [json.loads(line) for line in (tmp_path / "argv").read_text().splitlines()]
+    assert ["resume" in argv for argv in argvs] == [False, True, False]
+
+
 def test_the_usage_of_a_chat_is_kept_through_a_turn_that_did_not_say_it() -> None:
     turn = parse_turn({"turn_id": "t", "session_id": "s", "fence": 1, "prompt": "p"})
     agent = CodexAgent(Command(("codex", "exec")))

@@ -44,7 +44,7 @@ def test_a_session_whose_child_would_not_die_ends_and_says_what_is_left(
         settings=settings,
         command=Command(("sleep", "30")),
         make_agent=PlainAgent,
-        chats=Chats(None, WORKSPACE, "plain"),
+        chats=Chats(tmp_path, WORKSPACE, "plain", resumes_chat=False),
         platform=client,
         spool=Spool(tmp_path, WORKSPACE, 2**20),
         children=children,

@@ -1,5 +1,6 @@
 """What a session is given."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -34,6 +35,16 @@ def test_a_message_is_given_as_it_was_sent() -> None:
 def test_a_fire_is_given_the_schedules_prompt_as_it_is_now_and_its_version() -> None:
     bound = bind(claim({"prompt": "tend the garden", "prompt_version": 7}))
     assert (bound["prompt"], bound["prompt_version"]) == ("tend the garden", 7)
+
+
+def test_a_fire_is_told_whether_to_resume_and_a_message_is_not() -> None:
+    schedule = {"prompt": "tend", "prompt_version": 1}
+    modes = [
+        bind(claim(one))["session_mode"]
+        for one in (schedule, schedule | {"session_mode": "resume"})
+    ]
+    assert modes == ["fresh", "resume"]
+    assert bind(claim())["session_mode"] is None
 
 
 def test_the_last_note_follows_the_prompt_and_cannot_close_its_own_tag() -> None:
@@ -146,3 +157,12 @@ def test_an_answered_fire_is_given_its_prompt_as_it_is_now_and_the_answer() -> N
         0,
     )
     assert bind(answered)["prompt"] == "p\n\nblue"
+
+
+def test_a_run_that_took_older_fires_is_given_their_nominal_times() -> None:
+    given = claim({"prompt": "a", "prompt_version": 1})
+    took = replace(given.session, coalesced=[1_700_000_000_000], coalesced_count=1)
+    bound = bind(replace(given, session=took), [], 0)
+    assert bound["coalesced"] == ["2023-11-14T22:13:20.000Z"]
+    assert bound["coalesced_count"] == 1
+    assert bound["digest"] != bind(given, [], 0)["digest"]

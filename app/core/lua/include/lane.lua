@@ -3,8 +3,9 @@
 -- @include turn
 local function waiting()
   local total = redis.call('ZCARD', K.returned) + redis.call('ZCARD', K.delayed)
-  local counts = redis.call('HMGET', K.lanes, unpack(LANES))
-  for _, count in ipairs(counts) do total = total + (tonumber(count or 0)) end
+  local counts = redis.call('HMGET', K.lanes, 'parked', unpack(LANES))
+  for at = 1, #LANES + 1 do total = total + (tonumber(counts[at] or 0)) end
+  table.remove(counts, 1)
   return total, counts
 end
 
@@ -46,10 +47,13 @@ local function enqueue(turn, body)
   redis.call('ZADD', K.open, turn.seq, turn.id)
   expire_later(turn)
   save(turn)
+  if turn.schedule_id then redis.call('ZADD', K.fires_waiting, 0, place_of(turn)) end
 end
 
--- Takes a queued turn out of whatever it waits in.
+-- Takes a queued turn out of whatever it waits in; whether that was its lane's stream.
 local function unqueue(turn)
-  local waited_again = redis.call('ZREM', K.returned, turn.id) + redis.call('ZREM', K.delayed, turn.id)
-  if waited_again == 0 then redis.call('HINCRBY', K.lanes, turn.lane, -1) end
+  if redis.call('ZREM', K.returned, turn.id) + redis.call('ZREM', K.delayed, turn.id) > 0 then return false end
+  local is_parked = turn.schedule_id and redis.call('ZREM', K.parked, place_of(turn)) == 1
+  redis.call('HINCRBY', K.lanes, is_parked and 'parked' or turn.lane, -1)
+  return not is_parked
 end

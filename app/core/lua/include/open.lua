@@ -26,6 +26,7 @@ local function open(turn, schedule)
     progress_at = NOW, ceiling_ms = ceiling,
     prompt_version = schedule and schedule.prompt_version, ceiling_setting = setting,
     idle_ms = own_ms(schedule, 'idle_timeout_s'), stall_ms = own_ms(schedule, 'stall_after_s'),
+    coalesced = turn.coalesced, coalesced_count = turn.coalesced_count,
   }
   if ceiling > 0 then
     session.ceiling_at = NOW + ceiling
@@ -37,6 +38,7 @@ local function open(turn, schedule)
   redis.call('ZADD', K.live, NOW, session.id)
   emit('TURN_CLAIMED', turn, session, {
     lane = turn.lane, attempt = turn.attempt, waited_ms = NOW - turn.accepted_at, ceiling_ms = ceiling,
+    coalesced = turn.coalesced, coalesced_count = turn.coalesced_count,
   })
   return session
 end

@@ -37,7 +37,7 @@ local function write_row(turn)
   local row = {
     state = state, turn_id = turn.id, at = turn.state_at, reason = turn.mechanism or nil,
     session_id = turn.session_id, started_at = turn.started_at, origin = turn.fire_origin,
-    ended_at = turn.ended_at, attempt = turn.attempt, into = turn.into,
+    ended_at = turn.ended_at, attempt = turn.attempt, into = turn.into, behind = turn.behind,
     duration_ms = turn.ended_at and turn.session_id and turn.ended_at - turn.started_at or nil,
   }
   for name, value in pairs(turn.facts or {}) do row[name] = value end

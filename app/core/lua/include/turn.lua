@@ -1,7 +1,7 @@
 -- Moves turns between states by the table, keeps the cron ledger in step, settles the ended.
 -- @keys turns bodies results open done dead expiring changed
 -- @keys lane_urgent lane_chat lane_task lane_cron lane_info
--- @include row forget
+-- @include fires row forget
 local GROUP = 'turnkeeper'
 
 local function save(turn)
@@ -26,6 +26,7 @@ end
 -- `facts`: limit, setting and measured value of what moved it.
 local function move(turn, to, mechanism, facts)
   if not ALLOWED[turn.state][to] then return false end
+  local was = turn.state
   turn.state, turn.state_at, turn.mechanism, turn.facts = to, NOW, mechanism, limits_of(facts)
   if TERMINAL[to] then
     turn.ended_at = NOW
@@ -36,6 +37,7 @@ local function move(turn, to, mechanism, facts)
   end
   expire_later(turn)
   save(turn)
+  if turn.schedule_id then follow(turn, was) end
   if TERMINAL[to] then forget_oldest() end
   return true
 end
