@@ -186,11 +186,13 @@ def once(
     digest = hashlib.sha256(json.dumps(send.message, sort_keys=True).encode()).hexdigest()[:32]
     key = keys.idempotency(workspace_id, "answer", token().id, name)
     mark_ms = round((here.settings.message_wait_s + ANSWERED_S) * 1000)
-    if not data.set(key, f"{digest} ", nx=True, px=mark_ms):
-        known, _, told = (data.get(key) or f"{digest} ").partition(" ")
+    mine = f"{digest} {ids.new('call')}"
+    found = None if data.set(key, mine, nx=True, px=mark_ms) else data.get(key)
+    if found not in (None, mine):  # mine: the command was sent again after a lost reply
+        known, _, told = found.partition(" ")
         if known != digest:
             raise IdempotencyConflict
-        if not told:
+        if not told.startswith("{"):
             raise AnswerPending
         stored = json.loads(told)
         return stored["answer"], stored["status"]
