@@ -8,7 +8,6 @@ from prometheus_client import CollectorRegistry
 
 from app import ui
 from app.api import (
-    a2a,
     admin,
     backup,
     crontabs,
@@ -24,6 +23,7 @@ from app.api import memories as memory_routes
 from app.api import turns as turn_routes
 from app.api import webhooks as webhook_routes
 from app.api import workspaces as workspace_routes
+from app.api.a2a import routes as a2a
 from app.api.hub import Hub
 from app.core import memory_index, telemetry
 from app.core.platform import Platform

@@ -21,6 +21,15 @@ class Chosen:
     bytes: int
 
 
+def _asked(claim: Claim) -> str:
+    """The schedule's prompt as it is now, or the message; with what its caller has answered."""
+    text = str(claim.body.get("text", ""))
+    if claim.schedule is None:
+        return text
+    prompt = str(claim.schedule["prompt"])
+    return f"{prompt}\n\n{text}" if "history" in claim.body else prompt
+
+
 def bind(claim: Claim, readings: Sequence[Reading] = (), budget_bytes: int = 0) -> dict[str, Any]:
     """Everything the session sees, with a digest of it.
 
@@ -28,10 +37,9 @@ def bind(claim: Claim, readings: Sequence[Reading] = (), budget_bytes: int = 0) 
     is now (or the message), then the newest memories of its workspace, its team and everybody,
     then the note that the last session of the same schedule or chat left.
     """
-    asked = claim.schedule["prompt"] if claim.schedule else claim.body.get("text", "")
     chosen = choose(readings, budget_bytes)
     bound: dict[str, Any] = {
-        "prompt": asked + _remembered(chosen) + _delimited(claim.note),
+        "prompt": _asked(claim) + _remembered(chosen) + _delimited(claim.note),
         "prompt_version": claim.schedule["prompt_version"] if claim.schedule else None,
         "session_mode": claim.schedule.get("session_mode", "fresh") if claim.schedule else None,
         "message": claim.body.get("message"),

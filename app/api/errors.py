@@ -36,6 +36,9 @@ STATUS: dict[str, int] = {
     errors.WebhookChanged.code: 409,
     errors.WorkspaceRemoved.code: 410,
     errors.IdempotencyConflict.code: 422,
+    errors.AnswerPending.code: 409,
+    errors.TooManyPushConfigs.code: 409,
+    errors.PushConfigNotFound.code: 404,
     errors.UnknownFormat.code: 422,
     errors.QueueFull.code: 429,
     errors.Unauthorized.code: 401,
@@ -59,6 +62,7 @@ STATUS: dict[str, int] = {
 
 RETRY_AFTER_S = {
     "queue_full": 5,
+    "answer_pending": 2,
     "store_unavailable": 2,
     "store_full": 30,
     "overloaded": 2,

@@ -17,7 +17,7 @@ from spectree import SecurityScheme, SpecTree
 from spectree.models import SecureType, SecuritySchemeData
 from werkzeug.exceptions import MethodNotAllowed
 
-from app.api import bodies
+from app.api import bodies, loopback
 from app.core.errors import Forbidden, InvalidInput, Unauthorized
 from app.core.platform import Platform
 from app.core.tokens import COOKIE, Token, find
@@ -68,6 +68,7 @@ class View(Protocol):
     replies: Mapping[int, type[BaseModel] | None]
     problems: frozenset[int]
     media_type: str
+    public_if: str
     __wrapped__: Callable[..., Any]
 
     def __call__(self, **path: Any) -> Any:
@@ -104,6 +105,7 @@ def operation(
     more: Mapping[int, type[BaseModel]] | None = None,
     refusals: tuple[int, ...] = (),
     media_type: str = "application/json",
+    public_if: str = "",
 ) -> Callable[[Callable[..., Any]], View]:
     """Declare a route: who may call it (``public``, a scope, ``one or other``), what it takes, what
     it answers.
@@ -115,6 +117,7 @@ def operation(
     Args:
         raw_body: documents a body that the view reads for itself.
         more: answers beside ``reply``, by status.
+        public_if: a setting under which anybody may call it.
         refusals: statuses of problems beyond those that follow from the rest.
     """
 
@@ -123,6 +126,7 @@ def operation(
         problems = _problems(view, scope, query, body or raw_body) | set(refusals)
         checked = cast(View, _checking(view, query, body))
         checked.scope, checked.is_anywhere, checked.media_type = scope, is_anywhere, media_type
+        checked.public_if = public_if
         checked.replies, checked.problems = replies, frozenset(problems - set(replies))
         # Only its documentation: called through, it would read every answer, a stream for ever.
         checked.__wrapped__ = _documented(view, checked, tag, query, body or raw_body)
@@ -189,9 +193,9 @@ def authorize() -> None:
         return
     view = current_app.view_functions[request.endpoint]
     scope = getattr(view, "scope", None)
-    if scope == PUBLIC:
+    if scope == PUBLIC or _is_public_here(view):
         return
-    found = find(platform(), text) if (text := _presented()) else None
+    found = _caller()
     if found is None:
         raise Unauthorized
     workspace_id = (request.view_args or {}).get("workspace_id")
@@ -204,12 +208,27 @@ def authorize() -> None:
     g.token = found
 
 
+def _is_public_here(view: Callable[..., Any]) -> bool:
+    setting = getattr(view, "public_if", "")
+    return bool(setting) and bool(getattr(platform().settings, setting))
+
+
+def _caller() -> Token | None:
+    """Whose request this is; without a token maybe whoever is on this machine."""
+    if text := _presented():
+        return find(platform(), text)
+    is_open = platform().settings.open_loopback
+    return loopback.TOKEN if is_open and loopback.is_local(request) else None
+
+
 def still_allowed(scope: str, workspace_ids: list[str]) -> Callable[[], bool]:
     """For an answer that outlives its request: whether its token still reaches all of these."""
     here, text = platform(), _presented() or ""
 
+    is_local = not text and token() is loopback.TOKEN
+
     def check() -> bool:
-        found = find(here, text)
+        found = loopback.TOKEN if is_local else find(here, text)
         return found is not None and all(found.allows(scope, one) for one in workspace_ids)
 
     return check

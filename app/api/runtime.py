@@ -6,6 +6,8 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 
 from app.api import models, views
+from app.api.a2a import wire
+from app.api.a2a.faults import Fault
 from app.api.operation import answer, operation, platform, refuse_head, validated
 from app.core import sessions, workspaces
 from app.core.clock import rfc3339
@@ -133,6 +135,7 @@ def _finish(workspace_id: str, session_id: str, body: models.Finish) -> str:
     result["text"], cut = _bounded(result.get("text") or "", platform().settings.output_max_bytes)
     if cut:
         limits.append(cut)
+    _check_rich(result)
     if body.error:
         result["error"] = body.error.model_dump(exclude_none=True)
     if body.exit_code is not None:
@@ -143,6 +146,23 @@ def _finish(workspace_id: str, session_id: str, body: models.Finish) -> str:
     return sessions.finish(
         platform(), workspace_id, session_id, body.fence, body.outcome, result, note
     )
+
+
+def _check_rich(result: dict[str, Any]) -> None:
+    """Parts and artifacts are kept only in the protocol's own form: they are shown as they are.
+
+    Raises:
+        InvalidInput.
+    """
+    if not (result.get("parts") or result.get("artifacts")):
+        return
+    try:
+        if result.get("parts"):
+            result["parts"] = wire.parts(result["parts"])
+        if result.get("artifacts"):
+            result["artifacts"] = [wire.artifact(one) for one in result["artifacts"]]
+    except Fault as fault:
+        raise InvalidInput("result", fault.message) from fault
 
 
 def _bounded(text: str, limit_bytes: int) -> tuple[str, dict[str, Any] | None]:

@@ -42,6 +42,7 @@ def workspace(
         "stall_after_s": found.limit_ms("stall_ms", settings.stall_after_s) / 1000,
         "team": stored.get("team"),
         "redeliver": stored.get("redeliver") or "on_loss",
+        "legacy_card": stored.get("legacy_card") != "0",
         "policy": stalest.shown(now_ms) if stalest else None,
         "current_task": stored.get("current_task"),
         "last_heartbeat_at": at("beat_at"),

@@ -116,6 +116,24 @@ class IdempotencyConflict(TurnkeeperError):
     code = "idempotency_conflict"
 
 
+class AnswerPending(TurnkeeperError):
+    """The first request under this idempotency key is still being answered."""
+
+    code = "answer_pending"
+
+
+class TooManyPushConfigs(TurnkeeperError):
+    """The turn has as many push notification configurations as it may have."""
+
+    code = "too_many_push_configs"
+
+
+class PushConfigNotFound(NotFound):
+    """The turn has no push notification configuration of this id."""
+
+    code = "push_config_not_found"
+
+
 class ScheduleChanged(TurnkeeperError):
     """The schedule was changed by someone else between reading and writing it; read it again."""
 

@@ -79,6 +79,8 @@ NAMES = {
     "turns": "turns",  # hash: turn id -> record
     "bodies": "bodies",  # hash: turn id -> what was asked (opaque to scripts)
     "results": "results",  # hash: turn id -> what came back (opaque to scripts)
+    "changed": "changed",  # zset: turn id -> state_at; every turn that is kept, by its last change
+    "push": "push",  # hash: "turn id:config id" -> where changes of a turn are pushed
     "open": "open",  # zset: turn id -> seq; every turn in a state that is not terminal
     "done": "done",  # zset: turn id -> ended_at_ms; trimmed by count and age
     "dead": "dead",  # zset: turn id -> ended_at_ms; dead letters, never trimmed
@@ -114,7 +116,6 @@ NAMES = {
     "owed": "owed",  # zset: open line -> ms of the oldest event it may owe; bounds the trimming
     "deliveries": "deliveries",  # stream: attempts to deliver to webhooks and push receivers
     "delivered": "delivered",  # hash: outcome of an attempt -> how often
-    "push": "push",  # hash: "turn id:configuration id" -> where A2A push notifications go
     "wake": "wake",  # channel: an event id, or a transient event as JSON
 }
 

@@ -26,6 +26,7 @@ def _limits(settings: Settings) -> dict[str, int]:
         "turns_kept": settings.turns_kept,
         "fires_kept": settings.fires_kept,
         "queue_depth_max": settings.queue_depth_max,
+        "push_configs_max": settings.push_configs_max,
         "max_attempts": settings.max_attempts,
         "turn_retention_ms": ms(settings.turn_retention_s),
         "backoff_ms": ms(settings.retry_backoff_s),

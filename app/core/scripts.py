@@ -38,6 +38,7 @@ REFUSALS: dict[str, type[errors.TurnkeeperError]] = {
         errors.QueueFull,
         errors.IdempotencyConflict,
         errors.ScheduleChanged,
+        errors.TooManyPushConfigs,
     )
 }
 

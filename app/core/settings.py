@@ -44,6 +44,7 @@ FOREIGN = frozenset(
 )
 
 Seconds = float
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def _plain(name: str, *aliases: str) -> AliasChoices:
@@ -213,6 +214,21 @@ class Settings(BaseSettings):
     webhook_slots: int = Field(
         16, ge=1, description="Deliveries at a time in one worker; a quarter for one receiver."
     )
+    stream_write_timeout_s: Seconds = Field(
+        30, gt=0, description="Who takes nothing of an A2A stream for so long is dropped."
+    )
+    a2a_ping_s: Seconds = Field(
+        2, gt=0, description="Comment ping on a quiet A2A stream; clients leave after 5 s."
+    )
+    history_max_bytes: int = Field(
+        1_048_576, ge=1024, description="What was said in a turn, as kept; the oldest goes first."
+    )
+    push_configs_max: int = Field(10, ge=1, description="Push configurations of one turn.")
+    public_url: str = Field("", description="Our address in agent cards; empty: as asked for.")
+    public_cards: bool = Field(False, description="Agent cards are shown without a token.")
+    open_loopback: bool = Field(
+        False, description="Programs on this machine read and send without a token; development."
+    )
     egress_allow: str = Field(
         "",
         description="Hosts and networks that may be called although they are not public, "
@@ -256,6 +272,10 @@ class Settings(BaseSettings):
                 (
                     self.webhook_retry_s > self.webhook_retry_max_s,
                     "webhook_retry_s <= webhook_retry_max_s: the first pause is the shortest",
+                ),
+                (
+                    self.open_loopback and self.host not in LOOPBACK,
+                    "open_loopback only where host is 127.0.0.1, ::1 or localhost",
                 ),
                 (
                     0 < self.memories_bind_max_bytes < self.memory_max_bytes,

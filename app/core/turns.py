@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.core import doorbell, ids, keys, sessions
+from app.core import doorbell, ids, keys, push, sessions
 from app.core.errors import IllegalTransition, InvalidInput, StaleFence, TurnNotFound
 from app.core.platform import Platform
+from app.core.push import Config
 from app.core.records import Session, Turn
 from app.core.states import LANES, TRANSITIONS
 
@@ -34,7 +35,7 @@ class Request:
     another body is refused; ``repeat_key`` names it only while the first one is waiting or running,
     and only a send of the same body by the same principal counts as its repeat. ``asked`` is what
     the caller sent, where ``body`` and ``context_id`` carry what was made for this call: a repeat
-    is told by what was asked.
+    is told by what was asked. ``push`` is written with the turn, under the turn's id.
     """
 
     body: Mapping[str, Any]
@@ -48,6 +49,7 @@ class Request:
     redeliver: str | None = None
     replay_of: str | None = None
     asked: Mapping[str, Any] | None = None
+    push: Config | None = None
     turn_id: str = field(default_factory=lambda: ids.new("trn"))
 
 
@@ -98,12 +100,20 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
         coalesce=kind == "repeat",
         max_wait_ms=round(platform.settings.lane_max_wait_s * 1000),
         expires_in_ms=None if request.expires_in_s is None else round(request.expires_in_s * 1000),
+        **push.args(request.push, request.turn_id),
     )
+    told = accepted(platform, workspace_id, reply)
+    push.hint(platform, workspace_id, request.push)
+    if request.expires_in_s is not None:
+        doorbell.watch(platform, workspace_id, request.expires_in_s)
+    return told
+
+
+def accepted(platform: Platform, workspace_id: str, reply: Sequence[Any]) -> Accepted:
+    """The answer that a script's reply means; rings where a claim may succeed."""
     outcome, turn_id, depth, oldest_ms, session_ms, runnable = reply
     if runnable and outcome != "coalesced":  # also for a replay: its first call may not have rung
         doorbell.ring(platform, workspace_id)
-    if request.expires_in_s is not None:
-        doorbell.watch(platform, workspace_id, request.expires_in_s)
     return Accepted(outcome, turn_id, depth, oldest_ms / 1000, session_ms / 1000)
 
 

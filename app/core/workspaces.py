@@ -22,6 +22,7 @@ FIELDS: Mapping[str, tuple[str, bool]] = {
     "agent_card": ("agent_card", False),
     "team": ("team", False),
     "redeliver": ("redeliver", False),
+    "legacy_card": ("legacy_card", False),
 }
 # What the reaper must hear of at once: limits of running sessions, and what preempts them.
 LIMITS = frozenset({"idle_ms", "stall_ms", "paused_at"})
@@ -88,6 +89,8 @@ def _stored(changes: Mapping[str, Any]) -> dict[str, Any]:
         stored, is_ms = FIELDS[name]
         if value is None:
             fields[stored] = ""
+        elif isinstance(value, bool):
+            fields[stored] = int(value)
         elif isinstance(value, dict):
             fields[stored] = json.dumps(value, ensure_ascii=False)
         else:

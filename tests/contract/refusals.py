@@ -166,6 +166,31 @@ def create(kernel: Kernel, mode: str) -> None:
     kernel.run("workspace_put", mode=mode, **fields)
 
 
+def asking(kernel: Kernel) -> str:
+    """A turn that asked for input."""
+    session = live(kernel)
+    kernel.finish(session, "input_required", text="which?")
+    return session.turn_id
+
+
+def follow(kernel: Kernel, turn_id: str = "trn_unknown") -> None:
+    """The script alone: the kernel looks for the turn before it."""
+    given = {"digest": "d", "call": "c", "limits": "[]", "push_id": "", "push": ""}
+    kernel.run("follow", turn_id=turn_id, attempt=1, body="{}", **given)
+
+
+def follow_full(kernel: Kernel) -> None:
+    turn_id = asking(kernel)
+    kernel.submit()
+    kernel.tuned(queue_depth_max=1).follow(turn_id)
+
+
+def push_too_many(kernel: Kernel) -> None:
+    turn_id = kernel.submit().turn_id
+    for config_id in "ab":
+        kernel.tuned(push_configs_max=1).put_push(turn_id, config_id)
+
+
 # What a holder of a session writes: each is refused without one, and under a stale fence.
 HELD: dict[str, Callable[[Kernel, Session], Any]] = {
     "bind": lambda kernel, session: kernel.bind(session),
@@ -194,6 +219,16 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("claim", "illegal_transition"): claim_ended,
     ("fire", "schedule_not_found"): fire_unknown,
     ("fire", "schedule_changed"): fire_changed,
+    ("follow", "workspace_not_found"): lambda kernel: follow(elsewhere(kernel)),
+    ("follow", "workspace_removed"): lambda kernel: follow(removed(kernel)),
+    ("follow", "turn_not_found"): follow,
+    ("follow", "illegal_transition"): lambda kernel: kernel.follow(kernel.submit().turn_id),
+    ("follow", "queue_full"): follow_full,
+    ("push_put", "turn_not_found"): lambda kernel: kernel.put_push("trn_unknown"),
+    ("push_put", "too_many_push_configs"): push_too_many,
+    ("push_remove", "turn_not_found"): lambda kernel: kernel.run(
+        "push_remove", turn_id="trn_unknown", push_id="c"
+    ),
     ("forecast", "workspace_not_found"): lambda kernel: forecast(elsewhere(kernel)),
     ("heartbeat", "workspace_not_found"): lambda kernel: elsewhere(kernel).beat(),
     ("heartbeat", "workspace_removed"): lambda kernel: removed(kernel).beat(),

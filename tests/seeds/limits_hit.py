@@ -1,11 +1,13 @@
-"""What a limit says when it acts, and the limits of schedules and memories being hit."""
+"""What a limit says when it acts, and some limits being hit."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from app.core import lines, schedules, webhooks
+from app.core import follow_up, lines, push, schedules, turns, webhooks
+from app.core.errors import TooManyPushConfigs
 from app.core.events import Event
-from tests.integration.api.streaming import chunks, parse, stream_of
+from tests.integration.api.streaming import Reader, chunks, parse, stream_of
 from tests.seeds.clocks import EVERY_30_MIN, WS, Shift
 from tests.unit.api.web import Web
 
@@ -45,6 +47,30 @@ def big_memory(shift: Shift, site: Web) -> Told:
 def memories_bound(shift: Shift, site: Web) -> Told:
     remember(site, 3)
     return whole(shift.one("LIMIT_HIT", shift.begin()))
+
+
+def too_many_polls(shift: Shift, site: Web) -> Told:
+    with site.app.extensions["turnkeeper"].hub.waiting(WS):
+        return problem(site.ask("GET", f"/workspaces/{WS}/turns/next?wait_s=0"), 503)
+
+
+def too_many_push_configs(shift: Shift, site: Web) -> Told:
+    turn_id = turns.submit(site.platform, WS, turns.Request(body={"text": "x"})).turn_id
+    for number in range(3):
+        config = push.made(turn_id, "https://e.com/", "1.0", config_id=str(number))
+        with suppress(TooManyPushConfigs):
+            push.put(site.platform, WS, config)
+    return whole(shift.one("LIMIT_HIT"))
+
+
+def long_exchange(shift: Shift, site: Web) -> Told:
+    """More is said in a turn than is kept of it."""
+    session = shift.session(shift.begin())
+    shift.agent.finish(session.id, "input_required")
+    message = {"role": "user", "parts": [{"kind": "text", "text": "x" * 1000}]}
+    given = follow_up.FollowUp(text="x", message=message, asked=message)
+    follow_up.submit(site.platform, WS, session.turn_id, given)
+    return whole(shift.one("LIMIT_HIT"))
 
 
 def fire_expires(**own: Any) -> Callable[[Shift, Web], Told]:
@@ -129,6 +155,43 @@ def reader_of_last_week(shift: Shift, site: Web) -> Told:
     shift.platform.clock.wait(shift.platform.stopping, 8 * 86_400)
     say()
     lines.trim(shift.platform, [WS])
+    with stream_of(site, f"/workspaces/{WS}/events/stream", last_id=first) as response:
+        frames = chunks(response)
+        next(frames)
+        return parse(next(frames))[0].data  # type: ignore[no-any-return]
+
+
+def long_result(shift: Shift, site: Web) -> Told:
+    session = shift.session(shift.begin())
+    body = {"fence": session.fence, "result": {"text": "x" * 1025}}
+    site.ok("POST", f"/workspaces/{WS}/sessions/{session.id}/finish", body)
+    return whole(shift.one("LIMIT_HIT", session.id))
+
+
+def too_many_streams(shift: Shift, site: Web) -> Told:
+    path = f"/workspaces/{WS}/events/stream"
+    with stream_of(site, path):
+        return problem(site.ask("GET", path), 503)
+
+
+def say(site: Web, count: int) -> str:
+    for _ in range(count):
+        last = str(site.ok("POST", f"/workspaces/{WS}/notify", {"message": "x"})["id"])
+    return last
+
+
+def slow_reader(shift: Shift, site: Web) -> Told:
+    with stream_of(site, f"/workspaces/{WS}/events/stream") as response:
+        frames = chunks(response)
+        next(frames)
+        say(site, 30)
+        reader = Reader(parse(next(frames)))
+    return reader.named("gap")[0].data  # type: ignore[no-any-return]
+
+
+def late_reader(shift: Shift, site: Web) -> Told:
+    first = say(site, 1)
+    say(site, 300)
     with stream_of(site, f"/workspaces/{WS}/events/stream", last_id=first) as response:
         frames = chunks(response)
         next(frames)

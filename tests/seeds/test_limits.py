@@ -12,7 +12,6 @@ import pytest
 from app.core import schedules, sessions, turns
 from app.core.platform import Platform
 from app.core.settings import Settings, env_name
-from tests.integration.api.streaming import Reader, chunks, parse, stream_of
 from tests.seeds.clocks import EVERY_30_MIN, OPENS, WS, Shift, beside
 from tests.seeds.limits_hit import (
     OVERLAPS,
@@ -21,14 +20,21 @@ from tests.seeds.limits_hit import (
     bad_end,
     big_memory,
     fire_expires,
+    late_reader,
+    long_exchange,
+    long_result,
     memories_bound,
     missed,
     overlaps,
     problem,
     reader_of_last_week,
     receiver_fails,
+    slow_reader,
     too_many_memories,
     too_many_memories_says_so,
+    too_many_polls,
+    too_many_push_configs,
+    too_many_streams,
     whole,
 )
 from tests.support.world import virtual_platform
@@ -50,6 +56,8 @@ SMALL: dict[str, Any] = {
     "stream_buffer_count": 10,
     "streams_max": 1,
     "waiters_max": 1,
+    "push_configs_max": 2,
+    "history_max_bytes": 1024,
 }
 
 
@@ -244,48 +252,6 @@ def too_much_planned(shift: Shift, site: Web) -> Told:
     return whole(shift.one("LIMIT_HIT"))
 
 
-def long_result(shift: Shift, site: Web) -> Told:
-    session = shift.session(shift.begin())
-    body = {"fence": session.fence, "result": {"text": "x" * 1025}}
-    site.ok("POST", f"/workspaces/{WS}/sessions/{session.id}/finish", body)
-    return whole(shift.one("LIMIT_HIT", session.id))
-
-
-def too_many_streams(shift: Shift, site: Web) -> Told:
-    path = f"/workspaces/{WS}/events/stream"
-    with stream_of(site, path):
-        return problem(site.ask("GET", path), 503)
-
-
-def too_many_polls(shift: Shift, site: Web) -> Told:
-    with site.app.extensions["turnkeeper"].hub.waiting(WS):
-        return problem(site.ask("GET", f"/workspaces/{WS}/turns/next?wait_s=0"), 503)
-
-
-def say(site: Web, count: int) -> str:
-    for _ in range(count):
-        last = str(site.ok("POST", f"/workspaces/{WS}/notify", {"message": "x"})["id"])
-    return last
-
-
-def slow_reader(shift: Shift, site: Web) -> Told:
-    with stream_of(site, f"/workspaces/{WS}/events/stream") as response:
-        frames = chunks(response)
-        next(frames)
-        say(site, 30)
-        reader = Reader(parse(next(frames)))
-    return reader.named("gap")[0].data  # type: ignore[no-any-return]
-
-
-def late_reader(shift: Shift, site: Web) -> Told:
-    first = say(site, 1)
-    say(site, 300)
-    with stream_of(site, f"/workspaces/{WS}/events/stream", last_id=first) as response:
-        frames = chunks(response)
-        next(frames)
-        return parse(next(frames))[0].data  # type: ignore[no-any-return]
-
-
 ROWS = {
     "ceiling": Row("ceiling", "TURNKEEPER_CEILING_S", ends(1801)),
     "ceiling of a schedule": Row("ceiling", "schedule.ceiling_s", ends(301, ceiling_s=300)),
@@ -347,6 +313,8 @@ ROWS = {
     "streams": Row("streams_max", "TURNKEEPER_STREAMS_MAX", too_many_streams),
     "polls": Row("waiters_max", "TURNKEEPER_WAITERS_MAX", too_many_polls),
     "slow stream": Row("stream_buffer", "TURNKEEPER_STREAM_BUFFER_COUNT", slow_reader),
+    "pushes": Row("push_configs", "TURNKEEPER_PUSH_CONFIGS_MAX", too_many_push_configs),
+    "exchange": Row("history_max", "TURNKEEPER_HISTORY_MAX_BYTES", long_exchange),
     "late stream": Row("events_kept", "TURNKEEPER_EVENTS_KEPT", late_reader),
     "later": Row("events_kept_age", "TURNKEEPER_EVENTS_KEPT_S", reader_of_last_week),
     "hook": Row("webhook_disabled", "TURNKEEPER_WEBHOOK_ATTEMPTS", receiver_fails),
@@ -355,14 +323,16 @@ ROWS = {
 PACE = "how often or how long something is done; nothing is cut by it"
 NO_LIMITS = {
     "where something is, or how it is logged": "redis_url control_url redis_tls_verify "
-    "redis_ca_cert port host log_level log_format admin_token",
+    "redis_ca_cert port host log_level log_format admin_token public_url public_cards "
+    "open_loopback",
     PACE: "reap_interval_s sweep_interval_s dispatch_slice_s claims_per_visit stream_ping_s "
     "redeliver_after_s retry_backoff_s retry_backoff_max_s lane_max_wait_s poll_wait_max_s "
     "message_wait_s redis_pool_size invariants_interval_s "
-    "webhook_retry_s webhook_retry_max_s webhook_slots",
+    "webhook_retry_s webhook_retry_max_s webhook_slots a2a_ping_s",
     "retention of what has ended: a later request for it is told so (404)": "turns_kept "
     "turn_retention_s fires_kept idempotency_ttl_s deliveries_kept",
     "an address refused, or an attempt cut off: its row says so": "egress_allow webhook_timeout_s",
+    "a client that takes nothing; logged with mechanism=stream_write": "stream_write_timeout_s",
     "the ceiling's first rung; the request names the ceiling": "checkpoint_grace_s",
     "a process that does not stop in time; logged with mechanism=drain": "drain_s",
     "a store that does not answer: 503 store_unavailable": "redis_timeout_s",

@@ -19,7 +19,7 @@ from tests.support.kernel import Kernel, platform_on
 
 START = 1_800_000_000.0
 SEEDS = range(10)
-STEPS = 600
+STEPS = 900
 
 # Each takes one mechanism away; a walk must notice.
 CONTROLS = {
@@ -47,6 +47,32 @@ CONTROLS = {
         "if row and (row.turn_id or is_due) or "
         "redis.call('HEXISTS', K.turns, fire.turn_id) == 1 then",
         "if nil then",
+    ),
+    "an old answer is left": ("follow", "redis.call('HDEL', K.results, turn.id)", ""),
+    "an answer to a turn that runs": (
+        "follow",
+        "if turn.state ~= 'input_required' then",
+        "if TERMINAL[turn.state] then",
+    ),
+    "no bound on answers": (
+        "follow",
+        "if depth >= tonumber(A.queue_depth_max) then",
+        "if nil then",
+    ),
+    "an answer goes to another lane": (
+        "follow",
+        "RANK[turn.lane] * 1e12 + turn.seq",
+        "RANK[turn.lane] * 1e12 + turn.seq + 1e12",
+    ),
+    "pushes outlive their turn": (
+        "finish",
+        "redis.call('HDEL', K.push, id .. ':' .. config_id)",
+        "",
+    ),
+    "no order by last change": (
+        "claim",
+        "redis.call('ZADD', K.changed, turn.state_at, turn.id)",
+        "",
     ),
     "no bound": ("submit", "if depth >= tonumber(A.queue_depth_max) then", "if nil then"),
     "nothing expires": ("expire", "turn.state == 'queued' and expires(turn)", "nil"),
@@ -138,7 +164,7 @@ def test_a_seed_walks_the_same_way_again() -> None:
 @pytest.mark.parametrize("name", CONTROLS)
 def test_control_a_walk_finds_the_missing_mechanism(name: str) -> None:
     with pytest.raises(FOUND) as fault:
-        for seed in range(9):
+        for seed in range(20):
             walked(seed, STEPS, CONTROLS[name])
     print(repr(fault.value)[:200], fault.value.__notes__)
 

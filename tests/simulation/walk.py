@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import time_machine
@@ -17,7 +18,7 @@ from app.core.errors import QueueFull, SessionNotFound, StaleFence, StartedElsew
 from app.core.records import Session
 from app.core.sessions import OUTCOMES, Claim, NoClaim
 from app.core.states import LANES, LIVE, TERMINAL
-from tests.simulation import fires
+from tests.simulation import fires, following
 from tests.simulation.oracle import clocks, outlived, predict, reachable, slots, waiting
 from tests.simulation.ticks import Ticks
 from tests.support import invariants
@@ -31,6 +32,7 @@ JUMPS_MS = {1: 6, 50: 4, 1_000: 6, 4_000: 5, 20_000: 4, 61_000: 2, 190_000: 1, 1
 STEPS: dict[str, int] = {
     "submit": 14,
     "repeat": 3,
+    **following.STEPS,
     "beat": 12,
     "claim": 18,
     "claim_again": 2,
@@ -76,6 +78,7 @@ class Walk:
         self.held: list[Session] = []
         self.claims: list[Claim] = []
         self.finished: list[tuple[Session, str]] = []
+        self.followed: list[tuple[str, str]] = []
         self.named: dict[str, str] = {}
         self.made: list[tuple[str, int]] = []
         self.terminal: dict[str, str] = {}
@@ -93,7 +96,7 @@ class Walk:
 
     def step(self) -> None:
         (name,) = self.random.choices(list(self.steps), list(self.steps.values()))
-        act: Callable[[], object] = getattr(self, name)
+        act = getattr(self, name, None) or partial(following.ACTS[name], self)
         before = self.stored
         try:
             act()
@@ -143,7 +146,7 @@ class Walk:
         first = self.stored.turns.get(self.named.get(key, ""))
         answer = self.try_submit(repeat_key=key)
         if answer is not None:
-            is_open = first is not None and first["state"] not in TERMINAL
+            is_open = first is not None and first["state"] not in TERMINAL | {"input_required"}
             assert answer.outcome == ("coalesced" if is_open else "accepted")
             assert (answer.turn_id == self.named.get(key)) == is_open
             self.named[key] = answer.turn_id

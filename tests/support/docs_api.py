@@ -6,7 +6,8 @@ from typing import Any
 
 from flask import Flask
 
-from app.api import a2a
+from app.api.a2a import legacy, new_methods, old_methods, shapes
+from app.api.a2a.faults import KINDS
 from app.core import states
 from app.core.platform import Platform
 from app.core.settings import Settings
@@ -30,7 +31,12 @@ RPC = {
     "METHOD_NOT_FOUND": "No such method; see the HTTP API's page for those there are.",
     "INVALID_PARAMS": "A parameter breaks a rule; `data` lists field and rule.",
     "INTERNAL_ERROR": "Refused by the platform; `data.code` is one of the codes above.",
-    "TASK_NOT_FOUND": "No such turn, or its retention has passed.",
+    "TASK_NOT_FOUND": "No such turn or push configuration, or its retention has passed.",
+    "TASK_NOT_CANCELABLE": "The task has ended.",
+    "UNSUPPORTED_OPERATION": "The task has ended, or waits for no input.",
+    "CONTENT_TYPE_NOT_SUPPORTED": "Content-Type is not JSON.",
+    "EXTENDED_AGENT_CARD_NOT_CONFIGURED": "Only clients of 1.0 get the extended card.",
+    "VERSION_NOT_SUPPORTED": "`A2A-Version` is not 1.x on a method of 1.0.",
 }
 
 
@@ -75,7 +81,10 @@ def parts(table: Table, code: Code) -> Iterator[str]:
     yield "## Pages\n\n" + table(["Route", "Scope", "What it shows"], pages)
     yield (
         "## JSON-RPC methods\n\n`POST /workspaces/<workspace_id>/a2a` with a `jsonrpc` member "
-        f"takes {code(a2a.METHODS)} of A2A 0.3. Without that member the body is the short form "
+        f"takes {code(['SendMessage', *new_methods.STREAMS, *new_methods.METHODS])} of A2A 1.0 "
+        f"and {code([old_methods.SEND[0], *old_methods.STREAMS, *old_methods.METHODS])} of 0.3. "
+        "The methods of 1.0 are also served as HTTP+JSON, above. Without that member the body is "
+        "the short form "
         '`{"method": "message/send", "params": {"message": {…}}}`, answered 202 at once.'
     )
     yield "## Bodies and replies"
@@ -147,10 +156,12 @@ def _values(rule: dict[str, Any]) -> list[Any]:
 
 def rpc_rows() -> list[list[object]]:
     """The JSON-RPC error codes."""
-    return [[getattr(a2a, name), text] for name, text in RPC.items()]
+    assert RPC.keys() == KINDS.keys(), "a kind of error is not described"
+    return [[KINDS[name].code, text] for name, text in RPC.items()]
 
 
 def task_state(state: str) -> str:
     """The state that an A2A client sees."""
     assert state in states.TRANSITIONS
-    return f"`{a2a.STATE_OF_TASK.get(state, 'failed')}`"
+    shown = shapes.task_state(state, None)
+    return f"`{legacy.status({'state': shown})['state']}`"

@@ -18,6 +18,8 @@ SETS = ("open", "done", "dead", "live", "ended", "returned", "delayed", "inbox",
 SETS += ("memory_order", "memory_gone")
 SETS += ("expiring", "due")
 HASHES += ("schedules", "tallies", "backfills")
+HASHES += ("results", "push")
+SETS += ("changed",)
 HASHES += ("fires_unfinished", "last_runs")
 SETS += ("fires_waiting", "parked")
 GROUP = "turnkeeper"
@@ -69,6 +71,7 @@ def check(kernel: Kernel) -> Stored:
     lanes(stored)
     slots(stored)
     ledger(stored)
+    kept(stored)
     counted(stored)
     lives(stored)
     remembered(stored)
@@ -205,6 +208,19 @@ def lines_of(kernel: Kernel) -> None:
         assert ("lease" in one) == ("lease_until" in one), (key, one)
         assert key in opened or "lease" not in one, f"{key} is held though it is closed"
         assert not one.get("next_at") or one["attempts"] > 0, (key, one)
+
+
+def kept(stored: Stored) -> None:
+    """What hangs on a turn goes with it: its place by last change, its pushes, its answer."""
+    at = {key: turn["state_at"] for key, turn in stored.turns.items()}
+    assert stored.sets["changed"] == at, "the order by last change is another"
+    pushed = {f"{key}:{one}" for key, turn in stored.turns.items() for one in turn.get("push", ())}
+    assert set(stored.hashes["push"]) == pushed
+    assert set(stored.hashes["results"]) <= set(stored.turns)
+    waiting = {key for key, turn in stored.turns.items() if turn.get("follow_call")}
+    for key in waiting:
+        if stored.turns[key]["state"] == "queued":
+            assert key not in stored.hashes["results"], f"{key} waits with an old answer"
 
 
 def remembered(stored: Stored) -> None:

@@ -9,7 +9,9 @@ import redis
 
 from app.core import (
     capacity,
+    follow_up,
     keys,
+    push,
     redis_clients,
     schedules,
     scripts,
@@ -194,6 +196,17 @@ class Kernel:
         """Nominal time and state of every fire, oldest first."""
         rows = schedules.fires(self.platform, self.id, schedule.id, 10_000)
         return [(row.nominal_at, row.state) for row in reversed(rows)]
+
+    def follow(self, turn_id: str, text: str = "this", **fields: Any) -> turns.Accepted:
+        """A caller's answer to a turn that asked."""
+        message = {"role": "user", "parts": [{"kind": "text", "text": text}]}
+        given = follow_up.FollowUp(text=text, message=message, asked=message, **fields)
+        return follow_up.submit(self.platform, self.id, turn_id, given)
+
+    def put_push(self, turn_id: str, config_id: str = "c") -> push.Config:
+        """A push configuration of a turn."""
+        config = push.made(turn_id, "https://example.com/hook", "1.0", config_id=config_id)
+        return push.put(self.platform, self.id, config)
 
     def turn_count(self, turn_id: str) -> int:
         """In how many places of its lanes a turn waits or runs; more than one is a double."""

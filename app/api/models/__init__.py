@@ -86,6 +86,8 @@ from app.api.models.schedules import (
     Schedules,
 )
 from app.api.models.turns import (
+    A2AObject,
+    AgentCard,
     Queued,
     QueueEntry,
     RpcAnswer,
@@ -128,6 +130,8 @@ from app.api.models.workspaces import (
 )
 
 __all__ = [
+    "A2AObject",
+    "AgentCard",
     "Activities",
     "Activity",
     "ActivityQuery",

@@ -169,6 +169,18 @@ class Result(Lenient):
     """What came back."""
 
     text: str | None = None
+    parts: Annotated[list[dict[str, Any]], Field(max_length=1000)] | None = Field(
+        None, description="The answer as parts of A2A 1.0, where it is more than text."
+    )
+    artifacts: Annotated[list[dict[str, Any]], Field(max_length=1000)] | None = Field(
+        None, description="What was made, as artifacts of A2A 1.0."
+    )
+    answer: Literal["task", "message"] | None = Field(
+        None, description="message: an A2A client that waits gets the answer as a bare message."
+    )
+    interrupt: Literal["input_required", "auth_required"] | None = Field(
+        None, description="With the outcome input_required: what the agent needs of its caller."
+    )
 
 
 class Finish(Fenced):

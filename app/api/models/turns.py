@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from app.api.models.base import Lenient, Page
 
@@ -15,10 +15,17 @@ class RpcRequest(Lenient):
     method: str = "message/send"
     params: dict[str, Any] = Field(
         default_factory=dict,
-        description="message/send: message {role, parts, messageId, contextId}, configuration "
-        "{blocking}, metadata {origin, redeliver: on_loss | never}, expires_in_seconds, priority. "
-        "tasks/get: id.",
+        description="Those of the method, as A2A 1.0 or 0.3 has it. Of message/send beside them: "
+        "metadata {origin, redeliver: on_loss | never}, expires_in_seconds, priority.",
     )
+
+
+class A2AObject(RootModel[dict[str, Any]]):
+    """A message of A2A 1.0 in its JSON form; see the protocol's specification."""
+
+
+class AgentCard(RootModel[dict[str, Any]]):
+    """An agent card of A2A, with its addresses here."""
 
 
 class RpcError(BaseModel):
@@ -30,11 +37,11 @@ class RpcError(BaseModel):
 
 
 class RpcAnswer(BaseModel):
-    """JSON-RPC's answer: a Task of A2A 0.3, or an error."""
+    """JSON-RPC's answer: what the method answers, or an error."""
 
     jsonrpc: Literal["2.0"]
     id: str | int | None
-    result: dict[str, Any] | None = None
+    result: Any = None
     error: RpcError | None = None
 
 

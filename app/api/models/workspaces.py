@@ -38,6 +38,9 @@ class WorkspaceFields(Strict):
     redeliver: Redeliver | None = Field(
         None, description="What becomes of a turn whose session is lost; null: on_loss."
     )
+    legacy_card: bool | None = Field(
+        None, description="Whether its agent card is also for clients of A2A 0.3; null: yes."
+    )
 
 
 class NewWorkspace(WorkspaceFields):
@@ -78,6 +81,7 @@ class Workspace(BaseModel):
     stall_after_s: float
     team: str | None
     redeliver: Redeliver
+    legacy_card: bool
     policy: Policy | None = Field(description="Null while no session runs.")
     current_task: str | None
     last_heartbeat_at: str | None

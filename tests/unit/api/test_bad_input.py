@@ -235,6 +235,7 @@ def test_a_full_queue_is_429_and_an_event() -> None:
         response = site.ask("POST", f"{BASE}/a2a", {"params": {"message": message}})
         problem(response, 429, "queue_full")
         assert int(response.headers["Retry-After"]) > 0
+        message = {"role": "user", "messageId": "m", "parts": [{"kind": "text", "text": "second"}]}
         call = {"jsonrpc": "2.0", "id": 1, "method": "message/send", "params": {"message": message}}
         rpc = site.ask("POST", f"{BASE}/a2a", call)
         assert (rpc.status_code, rpc.get_json()["error"]["data"]["code"]) == (429, "queue_full")

@@ -159,16 +159,16 @@ def test_a_message_says_whether_a_lost_session_delivers_it_again(
     site: Web, form: dict[str, Any]
 ) -> None:
     site.ask("POST", "/workspaces", {"id": "w1"})
-    params = {"message": {"parts": [{"text": "x"}]}, "configuration": {"blocking": False}}
+    message = {"role": "user", "parts": [{"kind": "text", "text": "x"}]}
+    params: dict[str, Any] = {}
     for said in ("never", "on_loss"):
-        whole = {"method": "message/send", "params": params | {"metadata": {"redeliver": said}}}
-        site.ask("POST", f"{BASE}/a2a", form | whole)
-    own = keys.of("w1")["turns"]
-    kept = [json.loads(text)["redeliver"] for text in site.platform.clients.data.hvals(own)]
-    assert sorted(kept) == ["never", "on_loss"]
+        params |= {"message": {**message, "messageId": said}, "metadata": {"redeliver": said}}
+        site.ask("POST", f"{BASE}/a2a", form | {"method": "message/send", "params": params})
+    stored = site.platform.clients.data.hvals(keys.of("w1")["turns"])
+    assert sorted(json.loads(text)["redeliver"] for text in stored) == ["never", "on_loss"]
     params["metadata"] = {"redeliver": "maybe"}
-    refused = site.ask("POST", f"{BASE}/a2a", form | {"method": "message/send", "params": params})
-    assert "params.metadata.redeliver" in refused.text
+    call = form | {"method": "message/send", "params": params}
+    assert "params.metadata.redeliver" in site.ask("POST", f"{BASE}/a2a", call).text
 
 
 def test_json_rpc_is_answered_as_json_rpc(site: Web) -> None:
@@ -396,5 +396,6 @@ def test_the_openapi_document_names_scope_and_problems_of_each_operation(fake: W
             if int(status) >= 400:
                 assert list(answer["content"]) == ["application/problem+json"], name
         if method in ("POST", "PATCH") and "requestBody" not in told:
-            assert path.endswith(("resume", "/run", "replay", "login-links", "rotate", "/test"))
+            ends = ("/resume", "/run", "/replay", "/login-links", "/rotate", "/test", ":subscribe")
+            assert path.endswith(ends), name
     assert seen > 40

@@ -23,6 +23,7 @@ ANYWHERE = {
     *("/events/stream", "/admin/schedules/health", "/admin/login-links", "/cron/explain"),
 }
 W = "/workspaces/<workspace_id>"
+TASK, CARD = f"{W}/a2a/tasks/<task_id>", ".well-known/agent-card.json"
 SCOPE_OF = {
     **dict.fromkeys((f"GET {W}", f"GET {W}/why", f"GET {W}/turns", f"GET {W}/events"), "read"),
     **dict.fromkeys((f"GET {W}/turns/<turn_id>", f"GET {W}/events/stream"), "read"),
@@ -39,6 +40,13 @@ SCOPE_OF = {
     "GET /cron/explain": "read",
     f"POST {W}/schedules/import": "operate",
     **dict.fromkeys((f"POST {W}/a2a", f"GET {W}/a2a/queue/<queue_id>"), "send"),
+    **dict.fromkeys((f"POST {W}/a2a/message:send", f"POST {W}/a2a/message:stream"), "send"),
+    **dict.fromkeys((f"GET {W}/a2a/tasks", f"GET {TASK}", f"POST {TASK}:cancel"), "send"),
+    **dict.fromkeys((f"GET {TASK}:subscribe", f"POST {TASK}:subscribe"), "send"),
+    **{f"{verb} {TASK}/pushNotificationConfigs": "send" for verb in ("GET", "POST")},
+    **{f"{verb} {TASK}/pushNotificationConfigs/<config_id>": "send" for verb in ("GET", "DELETE")},
+    **dict.fromkeys((f"GET {W}/.well-known/agent-card.json", f"GET {W}/a2a/{CARD}"), "send"),
+    f"GET {W}/a2a/extendedAgentCard": "send",
     f"POST {W}/turns/<turn_id>/cancel": "send",
     **{f"POST /registry/{verb}": "runtime" for verb in ("register", "heartbeat", "update-card")},
     **dict.fromkeys((f"POST {W}/heartbeat", f"GET {W}/turns/next"), "runtime"),

@@ -147,6 +147,18 @@ def mine_of(chosen: Any, part: Reading) -> list[Memory]:
     return [memory for memory in chosen if memory.scope == part.store.scope]
 
 
+def test_an_answered_fire_is_given_its_prompt_as_it_is_now_and_the_answer() -> None:
+    answered = Claim(
+        SESSION,
+        TURN,
+        {"text": "blue", "history": []},
+        {"prompt": "p", "prompt_version": 2},
+        None,
+        0,
+    )
+    assert bind(answered)["prompt"] == "p\n\nblue"
+
+
 def test_a_run_that_took_older_fires_is_given_their_nominal_times() -> None:
     given = claim({"prompt": "a", "prompt_version": 1})
     took = replace(given.session, coalesced=[1_700_000_000_000], coalesced_count=1)

@@ -1,29 +1,13 @@
 -- Moves turns between states by the table, keeps the cron ledger in step, settles the ended.
--- @keys turns bodies results open done dead expiring
+-- @keys turns bodies results open done dead expiring changed
 -- @keys lane_urgent lane_chat lane_task lane_cron lane_info
--- @args turns_kept turn_retention_ms
--- @include fires row
+-- @include fires row forget
 local GROUP = 'turnkeeper'
 
 local function save(turn)
   if turn.schedule_id then write_row(turn) end
   redis.call('HSET', K.turns, turn.id, cjson.encode(turn))
-end
-
-local function forget_oldest()
-  local function drop(id)
-    redis.call('HDEL', K.turns, id)
-    redis.call('HDEL', K.bodies, id)
-    redis.call('HDEL', K.results, id)
-    redis.call('ZREM', K.done, id)
-  end
-  local over = redis.call('ZCARD', K.done) - tonumber(A.turns_kept)
-  if over > 0 then
-    for _, id in ipairs(redis.call('ZRANGE', K.done, 0, math.min(over, 4) - 1)) do drop(id) end
-  else
-    local stale = NOW - tonumber(A.turn_retention_ms)
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.done, '-inf', stale, 'LIMIT', 0, 2)) do drop(id) end
-  end
+  redis.call('ZADD', K.changed, turn.state_at, turn.id)
 end
 
 -- Whether a turn's time to live still counts: what has begun once is never expired.

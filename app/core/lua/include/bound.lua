@@ -1,0 +1,20 @@
+-- The bound on a workspace's queue, and the answer to what was accepted.
+-- @keys live
+-- @args queue_depth_max
+-- @include lane
+local function taken(outcome, turn_id, is_runnable)
+  local depth, counts = waiting()
+  local oldest, session = oldest_at(counts), redis.call('ZRANGE', K.live, 0, 0, 'WITHSCORES')
+  return {outcome, turn_id, depth, oldest and NOW - oldest or 0,
+    session[2] and NOW - tonumber(session[2]) or 0, is_runnable}
+end
+
+local function refuse_depth(depth, refused)
+  local told = {
+    limit_count = tonumber(A.queue_depth_max), setting = 'TURNKEEPER_QUEUE_DEPTH_MAX',
+    measured_count = depth, refused = refused,
+  }
+  emit('LIMIT_HIT', nil, nil, told, 'queue_depth')
+  told.mechanism, told.refused = 'queue_depth', nil
+  return refuse('queue_full', told)
+end

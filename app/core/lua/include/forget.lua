@@ -1,0 +1,24 @@
+-- Forgets the oldest ended turns, by count and by age, with all that hangs on them.
+-- @keys turns bodies results done changed push
+-- @args turns_kept turn_retention_ms
+-- @include base
+local function forget_oldest()
+  local function drop(id)
+    local turn = read(K.turns, id)
+    for _, config_id in ipairs(turn and turn.push or {}) do
+      redis.call('HDEL', K.push, id .. ':' .. config_id)
+    end
+    redis.call('ZREM', K.changed, id)
+    redis.call('HDEL', K.turns, id)
+    redis.call('HDEL', K.bodies, id)
+    redis.call('HDEL', K.results, id)
+    redis.call('ZREM', K.done, id)
+  end
+  local over = redis.call('ZCARD', K.done) - tonumber(A.turns_kept)
+  if over > 0 then
+    for _, id in ipairs(redis.call('ZRANGE', K.done, 0, math.min(over, 4) - 1)) do drop(id) end
+  else
+    local stale = NOW - tonumber(A.turn_retention_ms)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.done, '-inf', stale, 'LIMIT', 0, 2)) do drop(id) end
+  end
+end
