@@ -31,7 +31,8 @@ if not OUTCOMES[A.outcome] then return refuse('illegal_transition', {state = tur
 if A.outcome ~= 'canceled' then begin(session, turn, session.taken_by or '') end
 local again = RETRIED[outcome] and retry(turn, session, outcome)
 if not again and not move(turn, outcome, by, facts) then return refuse('illegal_transition', {state = turn.state}) end
-redis.call('HSET', K.results, turn.id, A.result)
+-- Where very few turns are kept, the move may have forgotten this one too.
+if redis.call('HEXISTS', K.turns, turn.id) == 1 then redis.call('HSET', K.results, turn.id, A.result) end
 local place = note_place(turn)
 if place then
   -- A failed session leaves the note of the one before it: the work still stands there.

@@ -26,7 +26,6 @@ ROUTES = {
     *("PATCH /workspaces/<>/schedules/<>", "DELETE /workspaces/<>/schedules/<>"),
     *(f"POST /workspaces/<>/schedules/<>/{verb}" for verb in ("run", "pause", "resume")),
     *(f"GET /workspaces/<>/schedules/<>/{noun}" for noun in ("history", "fires", "preview")),
-    *("POST /workspaces/<>/schedules/<>/backfill", "GET /workspaces/<>/schedules/<>/backfill"),
     *("GET /workspaces/<>/schedules/health", "GET /admin/schedules/health"),
     *("GET /workspaces/<>/activity", "POST /workspaces/<>/activity", "POST /workspaces/<>/notify"),
     *("GET /workspaces/<>/events/stream", "GET /workspaces/<>/why", "GET /admin/tokens"),
