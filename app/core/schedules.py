@@ -190,7 +190,10 @@ def remove(platform: Platform, workspace_id: str, schedule_id: str) -> None:
     hint_due(platform, schedule, None)
     for fire in fires(platform, workspace_id, schedule_id, 1_000_000):
         if fire.state == "queued" and fire.turn_id:
-            platform.run("cancel", workspace_id, turn_id=fire.turn_id, reason="schedule removed")
+            args = {"turn_id": fire.turn_id, "reason": "schedule removed"}
+            reply = platform.run("cancel", workspace_id, **args)
+            if reply[0] == "canceled" and reply[1]:  # claimed meanwhile: it had the slot
+                doorbell.ring(platform, workspace_id)
 
 
 def get(platform: Platform, workspace_id: str, schedule_id: str) -> Schedule:
@@ -293,15 +296,16 @@ def ends_other(schedule: Schedule) -> bool:
     return schedule.overlap_policy in ENDS_OTHER
 
 
-def waiting_by_policy(platform: Platform, schedule: Schedule) -> dict[str, int]:
-    """How many never claimed fires wait under each policy that ends a running one: under the
-    schedule's own as it is now, or under one that the fire carries."""
+def waiting_by_policy(platform: Platform, schedule: Schedule, lane: str) -> dict[str, int]:
+    """How many never claimed fires wait under each policy that ends a running one in ``lane``:
+    under the schedule's own as it is now, or under one that the fire carries. That is a
+    backfill's, which is below all live work and so ends only what is of its own lane."""
     key = keys.of(schedule.workspace_id)["fires_waiting"]
     pipe = platform.clients.data.pipeline(transaction=False)
-    for own in ("", *ENDS_OTHER):
+    for own in ("", *ENDS_OTHER) if lane == "info" else ("",):
         pipe.zlexcount(key, f"[{schedule.id}|{own}|", f"({schedule.id}|{own}}}")
     by_schedule, *by_own = pipe.execute()
-    counts = dict(zip(ENDS_OTHER, by_own, strict=True))
+    counts = dict.fromkeys(ENDS_OTHER, 0) | dict(zip(ENDS_OTHER, by_own, strict=False))
     if ends_other(schedule):
         counts[schedule.overlap_policy] += by_schedule
     return counts
