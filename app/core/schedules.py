@@ -190,8 +190,8 @@ def remove(platform: Platform, workspace_id: str, schedule_id: str) -> None:
     hint_due(platform, schedule, None)
     for fire in fires(platform, workspace_id, schedule_id, 1_000_000):
         if fire.state == "queued" and fire.turn_id:
-            args = {"turn_id": fire.turn_id, "reason": "schedule removed"}
-            reply = platform.run("cancel", workspace_id, **args)
+            reason = "schedule removed"
+            reply = platform.run("cancel", workspace_id, turn_id=fire.turn_id, reason=reason)
             if reply[0] == "canceled" and reply[1]:  # claimed meanwhile: it had the slot
                 doorbell.ring(platform, workspace_id)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.core import schedules
+from app.core import keys, schedules
 from app.core.errors import ScheduleChanged
 from app.core.schedules import Schedule
 from tests.contract.refusals import put
@@ -237,3 +237,18 @@ def test_a_due_schedule_whose_zone_is_gone_can_be_mended_and_removed(
         schedules.remove(kernel.platform, kernel.id, schedule.id)
         assert kernel.due(schedule) is None
     assert kernel.ledger(schedule) == [(nominal, "queued" if how == "mended" else "canceled")]
+
+
+def test_a_removed_schedule_rings_for_the_slot_of_a_fire_claimed_meanwhile(
+    kernel: Kernel, schedule: Schedule
+) -> None:
+    nominal = kernel.make_due(schedule, kernel.now_ms() - 5)
+    kernel.fire(schedule, nominal)
+    row = kernel.data.hget(kernel.keys["fires"], f"{schedule.id}:{nominal}")
+    kernel.claimed()
+    kernel.submit()
+    kernel.data.hset(kernel.keys["fires"], f"{schedule.id}:{nominal}", row)  # as it was read
+    control = kernel.platform.clients.control
+    control.delete(keys.READY)
+    schedules.remove(kernel.platform, kernel.id, schedule.id)
+    assert control.zscore(keys.READY, kernel.id) is not None
