@@ -190,6 +190,8 @@ def fill(platform: Platform, workspace_id: str, count: int) -> None:
             "coalesce": False,
             "max_wait_ms": 600_000,
             "expires_in_ms": None,
+            "push_id": "",
+            "push": "",
         },
     )
     script = scripts.load()["submit"]
