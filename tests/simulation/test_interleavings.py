@@ -166,7 +166,7 @@ def test_control_a_walk_finds_the_missing_mechanism(name: str) -> None:
     with pytest.raises(FOUND) as fault:
         for seed in range(20):
             walked(seed, STEPS, CONTROLS[name])
-    print(repr(fault.value)[:200], fault.value.__notes__)
+    print(repr(fault.value)[:200], getattr(fault.value, "__notes__", ""))
 
 
 @pytest.mark.parametrize("name", OF_FIRES)
@@ -174,4 +174,4 @@ def test_control_a_walk_of_fires_finds_the_missing_mechanism(name: str) -> None:
     with pytest.raises(FOUND) as fault:
         for seed in range(9):
             walked(seed, STEPS, OF_FIRES[name], fires.STEPS)
-    print(repr(fault.value)[:200], fault.value.__notes__)
+    print(repr(fault.value)[:200], getattr(fault.value, "__notes__", ""))

@@ -121,6 +121,8 @@ class Walk:
                 assert key in told, f"{key} went from {old} to {turn['state']} without an event"
                 assert old is None or reachable(old, turn["state"]), (old, turn)
                 is_over = turn["state"] in TERMINAL or turn["state"] == "input_required"
+                # A question that is given up ends no run: that one ended when it asked.
+                is_over = is_over and old != "input_required"
                 if is_over and key in self.started and "schedule_id" in turn:
                     self.last_ends[turn["schedule_id"]] = (turn["state_at"], turn["seq"])
             ended = (
