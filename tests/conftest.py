@@ -1,6 +1,7 @@
 """Servers, stores, and the check that a test leaves nothing running."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -20,6 +21,11 @@ IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 hypothesis.settings.register_profile("laptop", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
 hypothesis.settings.load_profile("ci" if IN_CI else "laptop")
+
+# A shell starts its background jobs with SIGINT ignored, and what is ignored is inherited: no
+# child of a test could be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LEAVE_TIMEOUT_S = 3.0
 SESSION_SERVERS: list[servers.RedisServer] = []
