@@ -21,7 +21,7 @@ BEHIND_MS = 60_000
 BEHIND_MOST = 10_000  # of them in one pass
 CHUNK = 50  # nominal times of one schedule made in one step
 PASS_S = 5.0  # after a long absence: the reaper's tick waits behind this one
-BROKEN_MS = 60_000
+BROKEN_MS = schedules.BROKEN_MS
 NEXT_KEPT = 65_536
 log = structlog.get_logger(__name__)
 

@@ -342,7 +342,7 @@ def _overlap(this: Look, live: list[Session]) -> list[float]:
         )
         if not schedule:
             continue
-        waiting = schedules.waiting_by_policy(this.platform, schedule)
+        waiting = schedules.waiting_by_policy(this.platform, schedule, session.lane)
         if step := overlap.step(session, waiting, this.now):
             _take_step(this, session, schedule, step)
         again = overlap.look_again_at(session, waiting)

@@ -46,7 +46,7 @@ CODES: Final[Mapping[str, str]] = {
     "fire_disagrees": "The ledger says of a fire what its turn says.",
     "fire_without_turn": "A fire that has not ended has an open turn.",
     "due_missing": "An enabled schedule has its next nominal time.",
-    "due_left": "A schedule that is disabled or removed has no next nominal time.",
+    "due_left": "A schedule that is disabled or removed has no nominal time to come.",
     "sums_disagree": "The sizes agree: turns, sessions, streams, counters, ledger.",
     "waiting_unrung": "Who has room and waiting turns is rung for.",
     "session_unwatched": "The reaper is to look at every live session before its ceiling.",
@@ -319,10 +319,17 @@ def _schedules(stored: Snapshot, found: _Found) -> None:
         schedule, is_due = stored.schedules[key], key in stored.due
         if key in found.touched:
             continue
-        if is_due and (schedule is None or not schedule.get("enabled", True)):
+        if is_due and not _may_be_due(schedule, stored.due[key]):
             found.add("due_left", f"schedule {key} is off or gone and still due", key)
         elif schedule is not None and schedule.get("enabled", True) and not is_due:
             found.add("due_missing", f"schedule {key} is enabled and never due", key)
+
+
+def _may_be_due(schedule: Record | None, due_ms: float) -> bool:
+    """One that its failures paused is due until the fires that were overdue then are made."""
+    if schedule is None:
+        return False
+    return bool(schedule.get("enabled", True) or due_ms <= schedule.get("updated_at", 0))
 
 
 def _sums(stored: Snapshot) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.core import cron, doorbell, ids, keys, ledger
 from app.core.clock import rfc3339
-from app.core.errors import ScheduleNotFound
+from app.core.errors import InvalidInput, ScheduleNotFound
 from app.core.ledger import Fire, fires
 from app.core.platform import Platform
 from app.core.records import Turn
@@ -19,6 +19,7 @@ NO_AGING_MS = 10 * 365 * 86_400_000  # a fire of a backfill overtakes nobody, ho
 ENDS_OTHER = ("cancel_other", "terminate_other")
 LATEST_LOOK_S = 1.0
 DUE_CHUNK = 50
+BROKEN_MS = 60_000  # a schedule that cannot be read is tried again after so long
 
 
 def cron_next(cron_expr: str, timezone: str, after_ms: int) -> int:
@@ -115,16 +116,27 @@ def _due_at(platform: Platform, schedule: Schedule) -> int | None:
 def _make_due(platform: Platform, schedule: Schedule) -> None:
     """Make the fires that are due already, as a scheduler would: a change forgets none of them."""
     while (nominal := _due_at(platform, schedule)) is not None:
-        times, now = [nominal], platform.now_ms()
-        while times[-1] <= now and len(times) <= DUE_CHUNK:
-            times.append(cron_next(schedule.cron_expr, schedule.timezone, times[-1]))
+        now = platform.now_ms()
         if nominal > now:
             return
+        times = _times_due(schedule, nominal, now)
         args = fire_args(platform, schedule, times, "make", now)
         reply = platform.run("fire", schedule.workspace_id, **args)
         doorbell.watch(platform, schedule.workspace_id, expires_within_s(platform, schedule))
         if reply[0] == "fired" and reply[2]:
             doorbell.ring(platform, schedule.workspace_id)
+
+
+def _times_due(schedule: Schedule, nominal_ms: int, now: int) -> list[int]:
+    """The nominal times that are due, and the one that follows. Where nobody can say any more
+    which that is (its zone left the database), only the first: the owner may mend or remove it."""
+    times = [nominal_ms]
+    try:
+        while times[-1] <= now and len(times) <= DUE_CHUNK:
+            times.append(cron_next(schedule.cron_expr, schedule.timezone, times[-1]))
+    except InvalidInput:
+        return [nominal_ms, now + BROKEN_MS]
+    return times
 
 
 def _put(
@@ -178,7 +190,10 @@ def remove(platform: Platform, workspace_id: str, schedule_id: str) -> None:
     hint_due(platform, schedule, None)
     for fire in fires(platform, workspace_id, schedule_id, 1_000_000):
         if fire.state == "queued" and fire.turn_id:
-            platform.run("cancel", workspace_id, turn_id=fire.turn_id, reason="schedule removed")
+            reason = "schedule removed"
+            reply = platform.run("cancel", workspace_id, turn_id=fire.turn_id, reason=reason)
+            if reply[0] == "canceled" and reply[1]:  # claimed meanwhile: it had the slot
+                doorbell.ring(platform, workspace_id)
 
 
 def get(platform: Platform, workspace_id: str, schedule_id: str) -> Schedule:
@@ -281,15 +296,16 @@ def ends_other(schedule: Schedule) -> bool:
     return schedule.overlap_policy in ENDS_OTHER
 
 
-def waiting_by_policy(platform: Platform, schedule: Schedule) -> dict[str, int]:
-    """How many never claimed fires wait under each policy that ends a running one: under the
-    schedule's own as it is now, or under one that the fire carries."""
+def waiting_by_policy(platform: Platform, schedule: Schedule, lane: str) -> dict[str, int]:
+    """How many never claimed fires wait under each policy that ends a running one in ``lane``:
+    under the schedule's own as it is now, or under one that the fire carries. That is a
+    backfill's, which is below all live work and so ends only what is of its own lane."""
     key = keys.of(schedule.workspace_id)["fires_waiting"]
     pipe = platform.clients.data.pipeline(transaction=False)
-    for own in ("", *ENDS_OTHER):
+    for own in ("", *ENDS_OTHER) if lane == "info" else ("",):
         pipe.zlexcount(key, f"[{schedule.id}|{own}|", f"({schedule.id}|{own}}}")
     by_schedule, *by_own = pipe.execute()
-    counts = dict(zip(ENDS_OTHER, by_own, strict=True))
+    counts = dict.fromkeys(ENDS_OTHER, 0) | dict(zip(ENDS_OTHER, by_own, strict=False))
     if ends_other(schedule):
         counts[schedule.overlap_policy] += by_schedule
     return counts

@@ -230,3 +230,27 @@ def test_control_without_its_place_a_trimmed_backfill_is_made_twice(
         bare.data.hdel(bare.keys["backfills"], f"{stands.id}:done")
         bare.data.delete(bare.keys["fires"], bare.keys["fire_index"])
         assert sum(stands.ended.values()) == count
+
+
+@pytest.mark.parametrize("policy", ["cancel_other", "terminate_other"])
+def test_a_backfill_ends_no_live_fire_but_those_of_its_own_lane(
+    policy: str, kernel: Kernel, schedule: Schedule
+) -> None:
+    nominal = kernel.make_due(schedule, kernel.now_ms())
+    assert kernel.fire(schedule, nominal)[0] == "made"
+    live = kernel.claimed().session
+    kernel.start(live)
+    make(kernel, schedule, wish(kernel, 3, overlap_policy=policy))
+    assert not any(schedules.waiting_by_policy(kernel.platform, schedule, live.lane).values())
+    kernel.release(live, counts=True)
+    kernel.refused()
+    assert kernel.turn(live.turn_id).state == "queued", "lost, it is tried again all the same"
+    invariants.check(kernel)
+    kernel.data.zadd(kernel.keys["delayed"], {live.turn_id: 1})
+    again = kernel.claimed()
+    assert again.turn.id == live.turn_id
+    kernel.finish(again.session)
+    own = kernel.claimed().session
+    assert own.lane == backfills.LANE
+    make(kernel, schedule, wish(kernel, 4, overlap_policy=policy))
+    assert schedules.waiting_by_policy(kernel.platform, schedule, own.lane)[policy] == 1

@@ -217,6 +217,23 @@ def test_a_schedule_is_paused_after_so_many_bad_ends_in_a_row(kernel: Kernel) ->
     assert stored(kernel, schedule).enabled, "a resume forgives"
 
 
+def test_a_pause_on_failure_forgets_no_fire_that_was_due_by_then(kernel: Kernel) -> None:
+    schedule = kernel.scheduled(pause_on_failure_count=1)
+    session = begun(kernel, schedule)
+    overdue = kernel.make_due(schedule, kernel.now_ms() - 400_000)
+    kernel.finish(session, "failed")
+    paused = stored(kernel, schedule)
+    assert not paused.enabled
+    times = [overdue, overdue + 300_000, overdue + 600_000]
+    reply = kernel.fire_all(paused, times)
+    assert reply[4:] == ["made", "made"]
+    assert kernel.due(schedule) is None, "and none that comes due after the pause"
+    assert [row for row in kernel.ledger(schedule) if row[0] in times] == [
+        (overdue, "queued"),
+        (overdue + 300_000, "queued"),
+    ]
+
+
 def test_a_cancel_and_an_expiry_neither_count_nor_forgive(kernel: Kernel) -> None:
     schedule = kernel.scheduled(pause_on_failure_count=2)
     kernel.finish(begun(kernel, schedule), "failed")

@@ -1,11 +1,12 @@
 """fire, schedule_put, schedule_remove: each fire once, and a row for each in the ledger."""
 
+import json
 import threading
 from dataclasses import replace
 
 import pytest
 
-from app.core import schedules
+from app.core import keys, schedules
 from app.core.errors import ScheduleChanged
 from app.core.schedules import Schedule
 from tests.contract.refusals import put
@@ -218,3 +219,36 @@ def test_schedule_remove_ends_the_fires_and_is_idempotent(
     assert kernel.run("schedule_remove", schedule_id=schedule.id) == ["absent"]
     assert kernel.ledger(schedule) == [(nominal, "canceled")]
     invariants.check_empty(kernel)
+
+
+@pytest.mark.parametrize("how", ["mended", "removed"])
+def test_a_due_schedule_whose_zone_is_gone_can_be_mended_and_removed(
+    how: str, kernel: Kernel, schedule: Schedule
+) -> None:
+    record = json.loads(kernel.data.hget(kernel.keys["schedules"], schedule.id))
+    kernel.data.hset(
+        kernel.keys["schedules"], schedule.id, json.dumps(record | {"timezone": "Gone/Zone"})
+    )
+    nominal = kernel.make_due(schedule, kernel.now_ms() - 5)
+    if how == "mended":
+        schedules.change(kernel.platform, kernel.id, schedule.id, {"timezone": "UTC"})
+        assert kernel.due(schedule) == schedules.cron_next("*/5 * * * *", "UTC", kernel.now_ms())
+    else:
+        schedules.remove(kernel.platform, kernel.id, schedule.id)
+        assert kernel.due(schedule) is None
+    assert kernel.ledger(schedule) == [(nominal, "queued" if how == "mended" else "canceled")]
+
+
+def test_a_removed_schedule_rings_for_the_slot_of_a_fire_claimed_meanwhile(
+    kernel: Kernel, schedule: Schedule
+) -> None:
+    nominal = kernel.make_due(schedule, kernel.now_ms() - 5)
+    kernel.fire(schedule, nominal)
+    row = kernel.data.hget(kernel.keys["fires"], f"{schedule.id}:{nominal}")
+    kernel.claimed()
+    kernel.submit()
+    kernel.data.hset(kernel.keys["fires"], f"{schedule.id}:{nominal}", row)  # as it was read
+    control = kernel.platform.clients.control
+    control.delete(keys.READY)
+    schedules.remove(kernel.platform, kernel.id, schedule.id)
+    assert control.zscore(keys.READY, kernel.id) is not None

@@ -211,7 +211,7 @@ BREAKS: dict[str, tuple[str, Callable[[Scene], object]]] = {
         ),
     ),
     "an enabled schedule that is never due": ("due_missing", lambda s: s.zrem("due", s.on.id)),
-    "a disabled schedule that is due": ("due_left", lambda s: s.zadd("due", s.off.id)),
+    "a disabled schedule that is due": ("due_left", lambda s: s.zadd("due", s.off.id, 4e12)),
     "a removed schedule that is due": ("due_left", lambda s: s.zadd("due", "sch_gone")),
     "a turn that nothing names": ("turn_misfiled", lambda s: s.zrem("done", s.done)),
     "a body too many": (

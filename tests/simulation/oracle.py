@@ -83,7 +83,9 @@ class Choice:
             return turn
         running = self.unfinished(turn)
         if ends_other:
-            for lost in [one for one in running if one["state"] == "queued"]:
+            below = LANES[LANES.index(turn["lane"]) :]  # a backfill's ends no live fire
+            lost_ones = [one for one in running if one["state"] == "queued"]
+            for lost in [one for one in lost_ones if one["lane"] in below]:
                 self.ended[lost["id"]] = "canceled"
                 self.left = [one for one in self.left if one is not lost]
                 self.later = [one for one in self.later if one is not lost]

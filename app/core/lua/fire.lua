@@ -46,12 +46,13 @@ if is_due then
   if not stands or tonumber(stands) ~= tonumber(fires[1].nominal) then return {'moved', stands or ''} end
   if tonumber(stands) > NOW then return {'early', stands} end
 end
+local last = schedule.enabled and NOW or math.min(NOW, schedule.updated_at)
 local outcomes, following, done = {}, '', is_backfill and backfilled_to() or 0
 for at, fire in ipairs(fires) do
-  if is_due and tonumber(fire.nominal) > NOW then break end -- this server's clock is behind
+  if is_due and tonumber(fire.nominal) > last then break end -- or this server's clock is behind
   outcomes[at], following = tonumber(fire.nominal) <= done and 'passed' or make(fire), fire.next
   if outcomes[at] == 'full' then break end
   if is_backfill and outcomes[at] ~= 'passed' then backfilled(fire, outcomes[at]) end
 end
-if is_due then redis.call('ZADD', K.due, following, A.schedule_id) end
+if is_due then set_due(following, schedule.enabled or (number(following) or NOW) <= last) end
 return {'fired', depth, runnable(), following, unpack(outcomes)}

@@ -18,7 +18,10 @@ local function judge_schedule(turn, session)
     '%.0f fires in a row ended failed, force-idled or dead (the last %s); pause_on_failure_count is %.0f',
     count, turn.state, limit)
   redis.call('HSET', K.schedules, turn.schedule_id, cjson.encode(schedule))
-  redis.call('ZREM', K.due, turn.schedule_id)
+  -- What is due already is still made or accounted as missed, by whoever makes fires (fire.lua).
+  if (number(redis.call('ZSCORE', K.due, turn.schedule_id)) or 0) > NOW then
+    redis.call('ZREM', K.due, turn.schedule_id)
+  end
   emit('LIMIT_HIT', turn, session, {
     limit_count = limit, measured_count = count, setting = 'schedule.pause_on_failure_count',
     schedule_id = turn.schedule_id,

@@ -1,5 +1,5 @@
 -- The ledger's order, and the rows of fires that made no turn.
--- @keys fire_index
+-- @keys fire_index due
 -- @args schedule_id mode fires_kept
 -- @include lane
 -- Puts a row in its schedule's order; the oldest ended row goes when there are too many.
@@ -26,6 +26,15 @@ local function drop(fire, state, event, mechanism, facts)
   facts.schedule_id, facts.nominal_at = A.schedule_id, tonumber(fire.nominal)
   emit(event, nil, nil, facts, mechanism)
   return state
+end
+
+-- One that was paused while fires were overdue makes those that were due by then, and stops.
+local function set_due(following, goes_on)
+  if goes_on then
+    redis.call('ZADD', K.due, following, A.schedule_id)
+  else
+    redis.call('ZREM', K.due, A.schedule_id)
+  end
 end
 
 -- A fire that finds the queue full is skipped; a backfill stops there, and goes on another time.

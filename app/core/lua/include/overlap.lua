@@ -17,10 +17,8 @@ end
 
 -- A lost fire, taken out of its lane, is not tried again: a newer one of its schedule ends it.
 local function give_way(turn, by)
-  local facts = {
-    state = 'canceled', reason = 'a newer fire of its schedule waits', limit_count = 1, measured_count = 2,
-    setting = setting_of(by),
-  }
+  local facts = {state = 'canceled', reason = 'a newer fire of its schedule waits',
+    limit_count = 1, measured_count = 2, setting = setting_of(by)}
   move(turn, 'canceled', 'overlap', facts)
   emit('TASK_UPDATED', turn, nil, facts, 'overlap')
   cron_event(turn)
@@ -43,11 +41,14 @@ local function admit(turn)
     return turn, schedule
   end
   local other, lost = unfinished(turn.schedule_id)
-  for _, one in ipairs(ENDS_OTHER[policy] and lost or {}) do
-    unqueue(one)
-    give_way(one, turn)
+  for _, one in ipairs(lost) do
+    if ENDS_OTHER[policy] and RANK[one.lane] >= RANK[turn.lane] then -- a backfill's ends no live fire
+      unqueue(one)
+      give_way(one, turn)
+    else
+      other = other or one
+    end
   end
-  if not ENDS_OTHER[policy] then other = other or lost[1] end
   if policy == 'skip' and not other then other = outlasted_by(turn) end
   if other and policy == 'skip' then return skip(turn, other) end
   if other then return park(turn) end
