@@ -76,7 +76,7 @@ class Choice:
         group = [one for one in [*self.left, *self.aside, turn] if self.is_rival(one, turn)]
         if turn["attempt"]:
             if ends_other and group:
-                self.ended[turn["id"]] = "canceled"
+                self.cancel(turn)
                 return None
             return turn
         if policy == "allow_all":
@@ -86,9 +86,7 @@ class Choice:
             below = LANES[LANES.index(turn["lane"]) :]  # a backfill's ends no live fire
             lost_ones = [one for one in running if one["state"] == "queued"]
             for lost in [one for one in lost_ones if one["lane"] in below]:
-                self.ended[lost["id"]] = "canceled"
-                self.left = [one for one in self.left if one is not lost]
-                self.later = [one for one in self.later if one is not lost]
+                self.cancel(lost)
             running = self.unfinished(turn)
         if policy == "skip":
             due = turn["nominal_at" if turn["fire_origin"] == "make" else "accepted_at"]
@@ -101,6 +99,14 @@ class Choice:
             self.aside.append(turn)
             return None
         return turn if policy == "buffer_all" else self.newest(group)
+
+    def cancel(self, lost: dict[str, Any]) -> None:
+        """A lost fire ends; those that stood behind it are looked at again."""
+        self.ended[lost["id"]] = "canceled"
+        woken = [one for one in self.aside if one["schedule_id"] == lost["schedule_id"]]
+        self.aside = [one for one in self.aside if one not in woken]
+        self.left = [one for one in [*self.left, *woken] if one is not lost]
+        self.later = [one for one in self.later if one is not lost]
 
     def newest(self, group: list[dict[str, Any]]) -> dict[str, Any]:
         """The newest that has not expired; the others end."""

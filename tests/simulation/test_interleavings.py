@@ -109,7 +109,7 @@ OF_FIRES = {
     "all are buffered": ("claim", "if not NEWEST_ONLY[policy] then", "if true then"),
     "the oldest runs": ("claim", "local run = last and last ~= place_of(turn)", "local run = nil"),
     "the policy of a fire is not its own": ("claim", "turn.overlap_policy or schedule", "schedule"),
-    "a lost fire does not give way": ("claim", "unqueue(one)\n    give_way(one, turn)", ""),
+    "a lost fire does not give way": ("claim", "unqueue(one)\n      give_way(one, turn)", ""),
     "entries are not changed": ("claim", "if in_lane then run.entry", "if nil then run.entry"),
     "parked and not woken": ("finish", "    unpark(turn.schedule_id)\n  end", "  end"),
 }
