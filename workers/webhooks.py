@@ -185,8 +185,7 @@ class Service:
                 if cursor is None:
                     continue
                 lines.open_one(self.platform, *unit, cursor)
-            elif not action.is_owed:
-                self._end_push(*unit)
+            elif not action.is_owed and end_push(self.platform, *unit):
                 continue
             self._want(unit, receiver)
         if any(found.lines.get(PUSH + one) is None for one in found.pushes) or any(
@@ -213,13 +212,6 @@ class Service:
         with suppress(TurnNotFound):
             return f"{turns.get(self.platform, workspace_id, turn_of(line)).accepted_at}-0"
         return None
-
-    def _end_push(self, workspace_id: str, line: str) -> None:
-        """A push line that owes nothing ends with its turn."""
-        with suppress(TurnNotFound):
-            if turns.get(self.platform, workspace_id, turn_of(line)).state not in TERMINAL:
-                return
-        lines.close(self.platform, workspace_id, line, "")
 
     def _want(self, unit: Unit, receiver: Receiver) -> None:
         if unit in self._running:
@@ -316,6 +308,23 @@ class Ears:
         if pubsub is not None:
             with suppress(RedisError, OSError):
                 pubsub.close()
+
+
+def end_push(platform: Platform, workspace_id: str, line: str) -> bool:
+    """Close a push line whose turn has ended and which owes nothing; False: it is to be served.
+
+    What it owes is read after the turn: a turn tells nothing more once it has ended, while the
+    look that brought us here may be older than the end, and must not give that up.
+    """
+    with suppress(TurnNotFound):
+        if turns.get(platform, workspace_id, turn_of(line)).state not in TERMINAL:
+            return True
+    (now,) = lines.standing(platform, [workspace_id])
+    found = now.lines.get(line)
+    if found is not None and found.owes(now.last_event_id):
+        return False
+    lines.close(platform, workspace_id, line, "")
+    return True
 
 
 def _channel(workspace_id: str) -> str:

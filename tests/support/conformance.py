@@ -22,6 +22,7 @@ NEW, OLD = "conformance-1-0", "conformance-0-3"
 # No token from this machine, addresses on it may be pushed to, nothing ends while a kit looks on.
 PROFILE = {
     "TURNKEEPER_OPEN_LOOPBACK": "true",
+    "TURNKEEPER_EGRESS_ALLOW": "localhost, 127.0.0.1/32, ::1/128",
     "TURNKEEPER_IDLE_TIMEOUT_S": "900",
     "TURNKEEPER_CEILING_S": "1800",
     "TURNKEEPER_CHECKPOINT_GRACE_S": "60",

@@ -13,6 +13,7 @@ from tests.integration.workers.test_webhooks import Serve, platform, run_until, 
 from tests.support.kernel import Kernel
 from tests.support.receiver import Receiver, receiver, status
 from tests.support.wait import wait_until
+from workers.webhooks import end_push
 
 __all__ = ["platform", "served"]
 
@@ -121,3 +122,22 @@ def test_a_turn_that_ended_before_anybody_looked_is_pushed(platform: Platform) -
         with service(platform) as made:
             run_until(made, lambda: told.got)
         wait_until(lambda: states(told)[-1] == "TASK_STATE_COMPLETED", 1)
+
+
+def test_an_end_that_comes_after_the_look_is_not_given_up(platform: Platform) -> None:
+    """The look saw a line that owes nothing; the turn ends before the line is closed for that."""
+    kernel, turn_id = turn(platform)
+    with receiver() as told, service(platform) as made:
+        line = push(platform, turn_id, told)
+
+        def owes_nothing() -> bool:
+            [found] = lines.standing(platform, ["w1"])
+            return line in found.lines and not found.lines[line].owes(found.last_event_id)
+
+        run_until(made, owes_nothing)
+        assert end_push(platform, "w1", line), "a turn that goes on: nothing to send, nothing ends"
+        run(kernel)
+        assert not end_push(platform, "w1", line), "to be served first"
+        run_until(made, lambda: told.got)
+        assert states(told)[-1] == "TASK_STATE_COMPLETED"
+        run_until(made, lambda: not lines.standing(platform, ["w1"])[0].lines[line].is_open)
