@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from app.api import models, views
 from app.api.bounds import check_prompt
 from app.api.operation import answer, operation, platform, token
-from app.core import backfills, cron, forecasting, ledger, workspaces
+from app.core import backfills, cron, forecasting, ledger, trace, workspaces
 from app.core import schedules as core
 from app.core.clock import rfc3339
 from app.core.errors import InvalidInput
@@ -99,9 +99,11 @@ def remove_schedule(workspace_id: str, schedule_id: str) -> Response:
 @blueprint.post(f"{BASE}/<schedule_id>/run")
 @operation("operate", tag=TAG, reply=models.Fire, status=202)
 def run_schedule(workspace_id: str, schedule_id: str) -> Response:
-    """Fire once now, beside the schedule's times."""
+    """Fire once now, beside the schedule's times; a ``traceparent`` reaches the agent."""
     workspaces.require(platform(), workspace_id)
-    return answer(views.fire(core.run_now(platform(), workspace_id, schedule_id)), 202)
+    traceparent = trace.parent(request.headers.get("traceparent"))
+    made = core.run_now(platform(), workspace_id, schedule_id, traceparent)
+    return answer(views.fire(made), 202)
 
 
 @blueprint.post(f"{BASE}/<schedule_id>/pause")

@@ -223,7 +223,12 @@ def listing(platform: Platform, workspace_id: str) -> list[Schedule]:
 
 
 def fire_args(
-    platform: Platform, schedule: Schedule, times: Sequence[int], mode: str, now_ms: int
+    platform: Platform,
+    schedule: Schedule,
+    times: Sequence[int],
+    mode: str,
+    now_ms: int,
+    traceparent: str | None = None,
 ) -> dict[str, Any]:
     """The arguments of ``fire.lua`` for all of ``times`` but the last, which is the nominal time
     that follows them."""
@@ -233,6 +238,7 @@ def fire_args(
         window_setting = "TURNKEEPER_CATCHUP_WINDOW_S"
     life_setting = window_setting if schedule.ttl_s is None else "schedule.ttl_s"
     oldest_ms = now_ms - window_s * 1000
+    body = {"schedule_id": schedule.id, "schedule": schedule.name}
 
     def fire(nominal_ms: int, next_ms: int) -> dict[str, Any]:
         cadence_s = min((next_ms - nominal_ms) / 1000, CADENCE_MAX_S)
@@ -253,7 +259,7 @@ def fire_args(
         "limit_ms": round(window_s * 1000),
         "limit_setting": window_setting,
         "lane": "cron",
-        "body": json.dumps({"schedule_id": schedule.id, "schedule": schedule.name}),
+        "body": json.dumps(body | ({"traceparent": traceparent} if traceparent else {})),
         "record": json.dumps({"expires_setting": life_setting}),
         "expires_in_ms": round(1000 * (window_s if schedule.ttl_s is None else schedule.ttl_s)),
         "backfill_id": "",
@@ -322,14 +328,16 @@ def is_outlasted(platform: Platform, workspace_id: str, turn: Turn) -> bool:
     return bool(last.get("seq", 0) < turn.seq and due_at < last["ended_at"])
 
 
-def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
-    """Fire a schedule once, now, beside its times.
+def run_now(
+    platform: Platform, workspace_id: str, schedule_id: str, traceparent: str | None = None
+) -> Fire:
+    """Fire a schedule once, now, beside its times; ``traceparent`` goes to the agent with it.
 
     Raises:
         ScheduleNotFound.
     """
     schedule, now = get(platform, workspace_id, schedule_id), platform.now_ms()
-    args = fire_args(platform, schedule, [now, now], "manual", now)
+    args = fire_args(platform, schedule, [now, now], "manual", now, traceparent)
     if ends_other(schedule):  # first: a death right after the fire leaves it not unseen
         doorbell.watch(platform, workspace_id, LATEST_LOOK_S)
     _, _, runnable, _, outcome = platform.run("fire", workspace_id, **args)

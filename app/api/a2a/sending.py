@@ -17,7 +17,7 @@ from app.api.a2a.faults import Fault
 from app.api.bounds import check_prompt
 from app.api.hub import Hub, Waiter
 from app.api.operation import platform, token
-from app.core import follow_up, ids, keys, turns
+from app.core import follow_up, ids, keys, trace, turns
 from app.core.errors import AnswerPending, IdempotencyConflict, InvalidInput
 from app.core.push import Config
 from app.core.records import Turn
@@ -110,8 +110,7 @@ def _follow(workspace_id: str, send: Send) -> turns.Accepted:
 
 
 def _traceparent() -> str | None:
-    given = request.headers.get("traceparent")
-    return given[:128] if given else None
+    return trace.parent(request.headers.get("traceparent"))
 
 
 def _check(send: Send) -> None:
