@@ -1,5 +1,6 @@
-"""Our 0.3 held against the protocol's own library, which knows both versions."""
+"""A2A's forms held against the protocol's own library, which knows both versions."""
 
+import json
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from app.api.a2a import legacy, shapes
+from app.core.a2a import legacy, shapes
+from app.core.records import Turn
 
 TEXT = st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1, max_size=8)
 LEAF = st.none() | st.booleans() | st.integers(0, 99) | TEXT
@@ -120,3 +122,41 @@ def test_what_the_short_form_lets_in_never_breaks_a_history(parts: Any) -> None:
         "role": "ROLE_USER",
         "parts": [],
     }
+
+
+def turn(state: str) -> Turn:
+    fields = {"id": "trn_1", "state": state, "lane": "chat", "origin": "chat", "seq": 1}
+    more = {"entry": "1-0", "accepted_at": 1, "state_at": 1_800_000_000_000, "attempt": 1}
+    return Turn.parse(json.dumps({**fields, **more, "losses": 0, "max_wait_ms": 1}))
+
+
+MADE = {"artifactId": "a", "parts": [{"data": {"n": 1}}, {"raw": "dGNr", "filename": "f"}]}
+
+
+@pytest.mark.parametrize(
+    ("state", "result", "shown"),
+    [
+        ("running", None, shapes.WORKING),
+        ("completed", {"text": "hi", "artifacts": [MADE]}, shapes.COMPLETED),
+        ("failed", {"error": {"code": "rejected", "message": "no"}}, shapes.REJECTED),
+        ("dead", {"error": {"message": "lost"}}, shapes.FAILED),
+        ("input_required", {"interrupt": "auth_required", "text": "who?"}, shapes.AUTH_REQUIRED),
+    ],
+)
+def test_what_is_pushed_is_the_task_as_it_is_shown_without_its_history(
+    state: str, result: Any, shown: str
+) -> None:
+    body = {
+        "text": "go",
+        "protocol": "1.0",
+        "message": {"messageId": "m", "parts": [{"text": "go"}]},
+    }
+    asked = shapes.task(turn(state), body, result)
+    assert asked.pop("history")
+    assert asked["status"]["state"] == shown
+    new = shapes.pushed(turn(state), body, result, "1.0")
+    assert new == {"task": asked}
+    ParseDict(new, pb.StreamResponse())  # which refuses what it does not know
+    old = shapes.pushed(turn(state), body, result, "0.3")
+    assert old == legacy.task(asked)
+    types.Task.model_validate(old)
