@@ -19,13 +19,14 @@ from app.core.schedule_import import too_many
 
 blueprint = Blueprint("backup", __name__, url_prefix="/admin")
 TAG = "admin"
-KINDS = ("workspaces", "schedules", "memories")
+KINDS = ("workspaces", "schedules", "memories", "webhooks")
 
 
 @blueprint.get("/export")
 @operation("admin", tag=TAG, reply=models.Backup)
 def export_everything() -> Response:
-    """Workspaces, schedules and memories with their ids; no turns, no tokens, no passwords.
+    """Workspaces, schedules, memories and webhooks with their ids; no turns, tokens, passwords or
+    webhook secrets.
 
     Sent while it is read: a document that was cut off is no JSON.
     """
@@ -73,7 +74,8 @@ def import_everything(query: models.BackupQuery) -> Response:
     outcomes = core.take(platform(), found, query.dry_run)
     if not query.dry_run:
         done = [row for row in outcomes if row.outcome in ("created", "updated")]
-        for workspace_id in {row.workspace_id or row.id for row in done if row.kind != "memory"}:
+        changed = [row for row in done if row.kind in ("workspace", "schedule")]
+        for workspace_id in {row.workspace_id or row.id for row in changed}:
             forecasting.check(platform(), workspace_id)
     return answer({"dry_run": query.dry_run, "items": [asdict(row) for row in outcomes]})
 

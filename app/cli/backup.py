@@ -15,13 +15,15 @@ from app.cli.yaml_text import to_yaml
 
 # Of one request: well below the platform's TURNKEEPER_IMPORT_MAX_COUNT and _BODY_MAX_BYTES.
 PART_ITEMS_COUNT, PART_BYTES = 200, 500_000
-KINDS = ("workspaces", "schedules", "memories")
+KINDS = ("workspaces", "schedules", "memories", "webhooks")
 
 
 @click.command("export")
 @connected
 def export_everything(cli: Cli) -> None:
-    """Write workspaces, schedules and memories to stdout; no turns, tokens or passwords.
+    """Write workspaces, schedules, memories and webhooks to stdout.
+
+    No turns, no tokens, no passwords, and no secrets of webhooks.
 
     Written as YAML, or with -o json as JSON; "turnkeeper import" reads both.
     """

@@ -1,8 +1,9 @@
 """The configuration of everything as one document, out and in again.
 
-Workspaces, schedules and memories with their ids; not turns, sessions, events or tokens, and no
-password: an agent's address loses its ``user:password@`` on the way out. In again it is
-idempotent: an item that is there and equal is unchanged, and a field that is not named stays.
+Workspaces, schedules, memories and webhooks with their ids; not turns, sessions, events or tokens,
+and neither passwords nor secrets: an agent's address loses its ``user:password@`` on the way out.
+In again it is idempotent: an item that is there and equal is unchanged, and a field that is not
+named stays.
 """
 
 import json
@@ -12,7 +13,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from app.core import cron, ids, keys, memory_backup, schedules, workspaces
+from app.core import cron, ids, keys, memory_backup, schedules, webhook_backup, workspaces
 from app.core.errors import (
     InvalidInput,
     ScheduleNotFound,
@@ -55,6 +56,8 @@ def items(platform: Platform) -> Iterator[tuple[str, Item]]:
             yield "schedules", schedule_item(schedule)
     for record in memory_backup.records(platform, found):
         yield "memories", record
+    for record in webhook_backup.records(platform):
+        yield "webhooks", record
 
 
 def workspace_item(workspace_id: str, stored: Mapping[str, str]) -> Item:
@@ -133,6 +136,8 @@ def _check_item(kind: str, item: Item, seen: set[tuple[str, ...]]) -> None:
     elif kind == "schedules":
         ids.check_workspace(item["workspace_id"])
         cron.parse(item["cron_expr"], item["timezone"])
+    elif kind == "webhooks":
+        webhook_backup.check(item)
     names = (kind, *(str(item.get(name)) for name in ("scope", "team", "workspace_id", "id")))
     if names in seen:
         raise InvalidInput("id", f"stands twice in the document: {item['id']}")
@@ -157,6 +162,8 @@ def take(platform: Platform, found: Mapping[str, Sequence[Item]], is_dry: bool) 
     for item in found["memories"]:
         is_coming = item.get("workspace_id") in coming
         rows.append(_told("memory", item, partial(_memory, platform, item, is_dry, is_coming)))
+    for item in found["webhooks"]:
+        rows.append(_told("webhook", item, partial(webhook_backup.put, platform, item, is_dry)))
     return rows
 
 

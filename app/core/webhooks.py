@@ -78,8 +78,12 @@ def _parse(text: str) -> Webhook:
     )
 
 
-def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a caller. Raises UrlRefused, InvalidInput."""
+def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as a caller gives them, by the rules that need no store.
+
+    Raises:
+        UrlRefused, InvalidInput.
+    """
     given = dict(fields)
     if "url" in given:
         check_url(given["url"])
@@ -98,23 +102,31 @@ def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def create(platform: Platform, fields: Mapping[str, Any]) -> Webhook:
-    """Make a webhook: it is owed what happens from now on.
+def create(
+    platform: Platform, fields: Mapping[str, Any], webhook_id: str = "", disabled_reason: str = ""
+) -> Webhook:
+    """Make a webhook: it is owed what happens from now on. With a reason it begins disabled, and
+    is owed that when it is enabled, as far as it is still kept.
 
     Raises:
         UrlRefused, InvalidInput.
+        WebhookChanged: the id it is to have is taken.
     """
     now = platform.now_ms()
     usual = {"events": (EVERYTHING,), "workspaces": (EVERYTHING,)}
     made = Webhook(
-        **{**usual, **_checked(fields)},
-        id=ids.new("wh"),
+        **{**usual, **checked(fields)},
+        id=webhook_id or ids.new("wh"),
         secret=new_secret(),
         created_at=now,
         since=now,
+        enabled=not disabled_reason,
+        disabled_reason=disabled_reason or None,
     )
-    _write(platform, made, version=0)
-    _open_lines(platform, made)
+    if _write(platform, made, version=0) != "ok":
+        raise WebhookChanged
+    if made.enabled:
+        _open_lines(platform, made)
     return made
 
 
@@ -174,7 +186,7 @@ def change(platform: Platform, webhook_id: str, fields: Mapping[str, Any]) -> We
     Raises:
         NotFound, UrlRefused, InvalidInput.
     """
-    given, now = _checked(fields), platform.now_ms()
+    given, now = checked(fields), platform.now_ms()
 
     def changed(found: Webhook) -> Webhook:
         more = {"since": now} if "workspaces" in given else {}

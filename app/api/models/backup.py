@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from app.api.models.base import Name, Short, Strict, Text
 from app.api.models.schedules import ScheduleFields
+from app.api.models.webhooks import Names, Url
 from app.api.models.workspaces import WorkspaceFields
 
 ItemId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -42,6 +43,17 @@ class BackupMemory(Strict):
     team: Name | None = None
 
 
+class BackupWebhook(Strict):
+    """A webhook without its secret. New to a platform, it comes in with a new one and disabled;
+    a field that is left out stays as it is."""
+
+    id: ItemId
+    url: Url
+    events: Names = ["*"]
+    workspaces: Names = ["*"]
+    description: Short = ""
+
+
 class Backup(Strict):
     """A backup; a document may be taken in parts."""
 
@@ -51,6 +63,7 @@ class Backup(Strict):
     workspaces: list[BackupWorkspace] = []
     schedules: list[BackupSchedule] = []
     memories: list[BackupMemory] = []
+    webhooks: list[BackupWebhook] = []
 
 
 class BackupQuery(BaseModel):
@@ -62,7 +75,7 @@ class BackupQuery(BaseModel):
 class BackupOutcome(BaseModel):
     """What became, or would become, of one item."""
 
-    kind: Literal["workspace", "schedule", "memory"]
+    kind: Literal["workspace", "schedule", "memory", "webhook"]
     id: str
     workspace_id: str | None
     outcome: Literal["created", "updated", "unchanged", "refused"]

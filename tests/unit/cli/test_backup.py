@@ -19,6 +19,7 @@ DOCUMENT = {
     "workspaces": [{"id": "w1", "name": "no", "agent_card": {"skills": [[1, 2], {}]}}],
     "schedules": [{"id": "sch_1", "workspace_id": "w1", "prompt": "a: b\n- c # d", "ttl_s": None}],
     "memories": [],
+    "webhooks": [],
 }
 ROW = {"workspace_id": None, "changed": [], "reason": ""}
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
