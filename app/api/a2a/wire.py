@@ -40,7 +40,24 @@ def request(method: str, params: Any) -> dict[str, Any]:
     """
     if not isinstance(params, dict):
         raise Fault("INVALID_PARAMS", "params: an object is required")
-    return _read(params, REQUESTS[method]())
+    message = REQUESTS[method]()
+    _check_names(params, message)
+    return _read(params, message)
+
+
+def _check_names(params: Mapping[str, Any], message: Message) -> None:
+    """A name that stands for nothing is refused: the library would pass it over, as if not given.
+
+    Those further in need no look: the only one, a message's role, is required.
+    """
+    for field in message.DESCRIPTOR.fields:
+        given, names = params.get(field.name), field.enum_type
+        if names is None or given in (None, ""):
+            continue
+        known = {*names.values_by_name, *names.values_by_number}
+        if isinstance(given, bool) or not isinstance(given, str | int) or given not in known:
+            rule = f"one of {', '.join(names.values_by_name)}"
+            raise Fault("INVALID_PARAMS", f"{field.name}: {rule}")
 
 
 def parts(given: Any) -> list[dict[str, Any]]:

@@ -143,6 +143,55 @@ def test_a_full_queue_is_429_in_every_form() -> None:
         assert http.get_json()["error"]["details"][0]["reason"] == "QUEUE_FULL"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "reason"),
+    [
+        ("POST", "/message:send", b"{", {}, 400, "PARSE_ERROR"),
+        ("POST", "/message:send", b"[]", {}, 400, "INVALID_REQUEST"),
+        ("POST", "/message:send", b"{}", {}, 400, "INVALID_PARAMS"),
+        ("POST", "/message:stream", b"{}", {}, 400, "INVALID_PARAMS"),
+        (
+            "POST",
+            "/message:send",
+            b"{}",
+            {"Content-Type": "text/plain"},
+            415,
+            "CONTENT_TYPE_NOT_SUPPORTED",
+        ),
+        ("POST", "/message:send", b"{}", {"A2A-Version": "9.0"}, 400, "VERSION_NOT_SUPPORTED"),
+        ("GET", "/tasks?pageSize=0", None, {}, 400, "INVALID_PARAMS"),
+        ("GET", "/tasks?pageToken=x", None, {}, 400, "INVALID_PARAMS"),
+        ("GET", "/tasks?status=none", None, {}, 400, "INVALID_PARAMS"),
+        ("GET", "/tasks/none", None, {}, 404, "TASK_NOT_FOUND"),
+        ("POST", "/tasks/none:cancel", None, {}, 404, "TASK_NOT_FOUND"),
+        ("POST", "/tasks/none:subscribe", None, {}, 404, "TASK_NOT_FOUND"),
+        ("GET", "/tasks/none/pushNotificationConfigs", None, {}, 404, "TASK_NOT_FOUND"),
+        ("POST", "/tasks/ENDED:cancel", None, {}, 409, "TASK_NOT_CANCELABLE"),
+        ("POST", "/tasks/ENDED:subscribe", None, {}, 400, "UNSUPPORTED_OPERATION"),
+        ("GET", "/tasks/ENDED:subscribe", None, {}, 400, "UNSUPPORTED_OPERATION"),
+        ("GET", "/tasks/ENDED/pushNotificationConfigs/none", None, {}, 404, "TASK_NOT_FOUND"),
+        ("POST", "/tasks/ENDED/pushNotificationConfigs", b"{}", {}, 400, "INVALID_PARAMS"),
+    ],
+)
+def test_http_json_has_the_same_table(
+    site: Web,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    status: int,
+    reason: str,
+) -> None:
+    ended = send(site, name="ended")
+    site.ok("POST", f"/workspaces/w1/turns/{ended}/cancel", {})
+    address = BASE + path.replace("ENDED", ended)
+    response = site.ask(method, address, body, headers={**JSON, **headers})
+    told = response.get_json()["error"]
+    assert (response.status_code, told["code"]) == (status, status), told
+    assert told["details"][0]["reason"] == reason
+    assert told["status"] and told["message"]
+
+
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
     lambda inner: (

@@ -238,6 +238,8 @@ def test_artifacts_are_listed_only_when_asked_for(site: Web) -> None:
     [
         *({"pageSize": 0}, {"pageSize": 101}, {"pageSize": "x"}, {"pageToken": "x"}),
         *({"pageToken": "w7w="}, {"historyLength": -1}, {"statusTimestampAfter": "x"}),
+        *({"status": "TASK_STATE_NONE"}, {"status": "completed"}, {"status": 99}, {"status": []}),
+        {"status": True},
     ],
 )
 def test_a_bad_page_is_refused(site: Web, params: dict[str, Any]) -> None:
