@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.conformance import NEW, agent_url, conformance
+from tests.support.receiver import receiver
 from tests.support.wait import wait_until
 from tests.support.world import World, world
 
@@ -112,6 +113,12 @@ def connect(here: World, path: str) -> socket.socket:
     return connection
 
 
+def polled(here: World) -> Any:
+    """A beat, since the last one may have run out while the workers started, and a poll."""
+    here.ask("POST", f"/workspaces/{NEW}/heartbeat", {"sessions": []})
+    return here.ask("GET", f"/workspaces/{NEW}/turns/next?wait_s=1")["turn"]
+
+
 def opened(here: World) -> int:
     """Connections that the web process holds."""
     (worker,) = here.processes["web"].family()[1:]
@@ -132,10 +139,8 @@ def test_a_subscriber_that_never_reads_is_dropped(tmp_path: Path, timeout_s: str
             headers=JSON,
         )
         task_id = sent.json()["task"]["id"]
-        here.ask("POST", f"/workspaces/{NEW}/heartbeat", {"sessions": []})
         here.add_workers()
-        poll = f"/workspaces/{NEW}/turns/next?wait_s=1"
-        turn = wait_until(lambda: here.ask("GET", poll)["turn"], 15)
+        turn = wait_until(lambda: polled(here), 30)
         session, fence = f"/workspaces/{NEW}/sessions/{turn['session_id']}", turn["fence"]
         here.ask("POST", f"{session}/start", {"fence": fence})
         before = opened(here)
@@ -190,17 +195,43 @@ def test_beyond_the_bounds_it_is_503_and_health_is_answered_at_once(tmp_path: Pa
         assert sorted(took)[len(took) // 2] < 0.05, sorted(took)
 
 
+@pytest.mark.parametrize("allowed", ["127.0.0.1/32", ""], ids=["allowed", "control: refused"])
+def test_a_task_is_pushed_to_this_machine_only_where_the_profile_allows_it(
+    tmp_path: Path, allowed: str
+) -> None:
+    with conformance(tmp_path, TURNKEEPER_EGRESS_ALLOW=allowed) as here, receiver() as told:
+        login = {"scheme": "Bearer", "credentials": "s3cret"}
+        hook = {"url": told.url, "authentication": login}
+        body = {
+            "message": message("complete-push"),
+            "configuration": {"taskPushNotificationConfig": hook},
+        }
+        httpx.post(f"{agent_url(here, NEW)}/message:send", json=body, headers=JSON, timeout=10)
+        if not allowed:
+            wait_until(lambda: "address_refused" in here.processes["workers"].output(), 15)
+            assert told.got == []
+            return
+
+        def pushed() -> list[str]:
+            tasks = [json.loads(one.body)["task"] for one in told.got]
+            return [task["status"]["state"] for task in tasks]
+
+        wait_until(lambda: "TASK_STATE_COMPLETED" in pushed(), 15)
+        assert {one.headers["authorization"] for one in told.got} == {"Bearer s3cret"}
+
+
 def test_the_trace_reaches_the_agents_environment(tmp_path: Path) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     with quiet_world(tmp_path) as here:
         here.add_workers()
         here.add_runtime(NEW, "sh", "-c", "echo trace=$TRACEPARENT")
         wait_until(lambda: here.ask("GET", f"/workspaces/{NEW}")["status"] == "online", 15)
-        answer = httpx.post(
+        sent = httpx.post(
             f"{agent_url(here, NEW)}/message:send",
             json={"message": message("m")},
             headers=JSON | {"traceparent": trace},
             timeout=10,
         ).json()
-        (made,) = answer["task"]["artifacts"]
+        address = f"{agent_url(here, NEW)}/tasks/{sent['task']['id']}"
+        (made,) = wait_until(lambda: httpx.get(address).json().get("artifacts"), 15)
         assert made["parts"][0]["text"].strip() == f"trace={trace}"

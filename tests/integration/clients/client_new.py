@@ -1,10 +1,11 @@
-"""A program with a2a-sdk 1.x in its default configuration; prints what it was told, as JSON."""
+"""A program with a2a-sdk 1.x in its default configuration, or with another binding where one is
+named; prints what it was told, as JSON."""
 
 import asyncio
 import json
 import sys
 
-from a2a.client import create_client
+from a2a.client import ClientConfig, create_client
 from a2a.types import GetTaskRequest, Message, Part, Role, SendMessageRequest, TaskState
 
 
@@ -29,8 +30,8 @@ async def stream(client, name: str, task_id: str = ""):
     return {"states": states, "texts": texts, "task_id": found}
 
 
-async def main(url: str) -> None:
-    client = await create_client(url)
+async def main(url: str, *bindings: str) -> None:
+    client = await create_client(url, ClientConfig(supported_protocol_bindings=[*bindings]))
     told = {"silent": await stream(client, "silent-sdk-1")}
     told["words"] = await stream(client, "words-sdk-1")
     asked = await stream(client, "ask-sdk-1")
@@ -43,4 +44,4 @@ async def main(url: str) -> None:
     print(json.dumps(told))
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(*sys.argv[1:]))

@@ -90,6 +90,12 @@ def test_the_library_of_1_0_with_either_card(platform: World, tmp_path: Path) ->
             check(told, 1, lambda state: f"TASK_STATE_{state}")
 
 
+def test_the_library_of_1_0_over_http_json(platform: World, tmp_path: Path) -> None:
+    words = [python_with(NEW_SDK), str(HERE / "client_new.py")]
+    told = told_by([*words, agent_url(platform, NEW), "HTTP+JSON"], tmp_path)
+    check(told, 1, lambda state: f"TASK_STATE_{state}")
+
+
 def test_the_library_of_0_3(platform: World, tmp_path: Path) -> None:
     words = [python_with(OLD_SDK), str(HERE / "client_old.py"), agent_url(platform, OLD)]
     check(told_by(words, tmp_path), 2, lambda state: state.lower().replace("_", "-"))
