@@ -215,11 +215,12 @@ class Service:
         return None
 
     def _end_push(self, workspace_id: str, line: str) -> None:
-        """A push line that owes nothing ends with its turn."""
+        """A push line that owes nothing ends with its turn. The turn may have ended since we looked,
+        and its end is owed: so only where the line owes nothing now."""
         with suppress(TurnNotFound):
             if turns.get(self.platform, workspace_id, turn_of(line)).state not in TERMINAL:
                 return
-        lines.close(self.platform, workspace_id, line, "")
+        lines.end_idle(self.platform, workspace_id, line)
 
     def _want(self, unit: Unit, receiver: Receiver) -> None:
         if unit in self._running:

@@ -204,12 +204,32 @@ def close(
         reason=reason,
         webhook_id=line.partition("|")[0],
         remove=is_forgotten,
+        if_idle=False,
         counted_most=COUNTED_MOST,
         setting="TURNKEEPER_WEBHOOK_ATTEMPTS" if has_failed else "webhook.enabled",
         limit_count=platform.settings.webhook_attempts if has_failed else 0,
         measured_count=failed_count,
     )
     return int(reply[1])
+
+
+def end_idle(platform: Platform, workspace_id: str, line: str) -> bool:
+    """Close a line unless it owes something: what came after its caller's look is still sent."""
+    reply = platform.run(
+        "line_close",
+        workspace_id,
+        line=line,
+        mechanism="",
+        reason="",
+        webhook_id="",
+        remove=False,
+        if_idle=True,
+        counted_most=1,
+        setting="",
+        limit_count=0,
+        measured_count=None,
+    )
+    return bool(reply[0] == "closed")
 
 
 def standing(platform: Platform, workspace_ids: Sequence[str]) -> list[Standing]:

@@ -121,3 +121,23 @@ def test_a_turn_that_ended_before_anybody_looked_is_pushed(platform: Platform) -
         with service(platform) as made:
             run_until(made, lambda: told.got)
         wait_until(lambda: states(told)[-1] == "TASK_STATE_COMPLETED", 1)
+
+
+def test_an_end_that_comes_between_the_look_and_the_closing_is_pushed(platform: Platform) -> None:
+    kernel, turn_id = turn(platform)
+    with receiver() as told, service(platform) as made:
+        line = push(platform, turn_id, told)
+        session = kernel.claimed().session
+        kernel.bind(session)
+        kernel.start(session)
+
+        def is_idle() -> bool:
+            [found] = lines.standing(platform, ["w1"])
+            return line in found.lines and not found.lines[line].owes(found.last_event_id)
+
+        run_until(made, is_idle)
+        [found] = lines.standing(platform, ["w1"])
+        kernel.finish(session, text="the answer")
+        made._act(found)
+        run_until(made, lambda: len(told.got) == 2)
+        assert states(told)[-1] == "TASK_STATE_COMPLETED"
