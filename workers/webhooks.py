@@ -127,7 +127,9 @@ class Service:
         self._look_at = now + LOOK_S
         registry = webhooks.listing(self.platform)
         control = self.platform.clients.control
-        newest = max(self._put_ms.values(), default=0)
+        # Only the newer ones, but all at a slice's beginning: hints are written by clocks that may
+        # go back, and later than the times they carry.
+        newest = "-inf" if self._is_all_due else max(self._put_ms.values(), default=0)
         for workspace_id, at_ms in control.zrangebyscore(
             keys.PUSHES, newest, "+inf", withscores=True
         ):
@@ -144,12 +146,13 @@ class Service:
             self._dirty.update(dict.fromkeys(self._reach()))
 
     def _reach(self) -> Iterable[str]:
-        """Whom webhooks cover, also those of disabled ones: their lines are to be closed."""
+        """Whom webhooks cover, also those of disabled ones: their lines are to be closed; and where
+        pushes ever were: of one put there since, the hint may have been lost."""
         if any(webhooks.EVERYTHING in hook.workspaces for hook in self._registry):
             return workspaces.all_ids(self.platform)
         named = {one for hook in self._registry for one in hook.workspaces}
         known = self.platform.clients.control.zrange(keys.WORKSPACES, 0, -1)
-        return [one for one in known if one in named or one in self._pushed]
+        return [one for one in known if one in named or one in self._put_ms]
 
     def _visit(self) -> None:
         """See what each owes, and have it delivered, opened, closed, or looked at later."""
@@ -215,8 +218,8 @@ class Service:
         return None
 
     def _end_push(self, workspace_id: str, line: str) -> None:
-        """A push line that owes nothing ends with its turn. The turn may have ended since we looked,
-        and its end is owed: so only where the line owes nothing now."""
+        """A push line that owes nothing ends with its turn; its end may have come since we looked,
+        so only where the line owes nothing now."""
         with suppress(TurnNotFound):
             if turns.get(self.platform, workspace_id, turn_of(line)).state not in TERMINAL:
                 return

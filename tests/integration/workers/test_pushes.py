@@ -141,3 +141,22 @@ def test_an_end_that_comes_between_the_look_and_the_closing_is_pushed(platform: 
         made._act(found)
         run_until(made, lambda: len(told.got) == 2)
         assert states(told)[-1] == "TASK_STATE_COMPLETED"
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_hint_that_is_lost_or_of_a_clock_gone_back_costs_a_slice_at_most(
+    platform: Platform, is_lost: bool
+) -> None:
+    control = platform.clients.control
+    lines.hint_push(platform, "w1")
+    control.zadd(keys.PUSHES, {"w2": platform.now_ms() + 1_000_000})
+    with receiver() as told, service(platform) as made:
+        made.run(0.1)
+        before = control.zscore(keys.PUSHES, "w1")
+        kernel, turn_id = turn(platform)
+        push(platform, turn_id, told)
+        if is_lost:
+            control.zadd(keys.PUSHES, {"w1": before})
+        run(kernel)
+        made.run(0.1)
+        run_until(made, lambda: told.got, 2)
