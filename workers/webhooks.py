@@ -22,7 +22,7 @@ from app.core.lines import PUSH, Standing
 from app.core.platform import Platform
 from app.core.states import TERMINAL
 from app.core.webhooks import Webhook
-from workers.courier import Courier
+from workers.courier import Courier, Served
 from workers.owed import Close, Open, Run, plan
 from workers.receivers import Receiver, WebhookReceiver, push_receiver, turn_of
 from workers.trimming import carry_out
@@ -75,9 +75,9 @@ class Service:
         self._dirty: dict[str, None] = {}
         self._timers: list[tuple[float, str]] = []
         self._timed: dict[str, float] = {}
-        self._running: dict[Unit, tuple[str, Future[float | None]]] = {}
+        self._running: dict[Unit, tuple[str, Future[Served]]] = {}
         self._again: set[Unit] = set()
-        self._waiting: dict[Unit, Receiver] = {}
+        self._waiting: dict[Unit, str] = {}
         self._failing: set[str] = set()
 
     def run(self, slice_s: float) -> None:
@@ -191,7 +191,7 @@ class Service:
             elif not action.is_owed:
                 self._end_push(*unit)
                 continue
-            self._want(unit, receiver)
+            self._want(unit, receiver.id)
         if any(found.lines.get(PUSH + one) is None for one in found.pushes) or any(
             line.startswith(PUSH) and one.is_open for line, one in found.lines.items()
         ):
@@ -225,11 +225,11 @@ class Service:
                 return
         lines.end_idle(self.platform, workspace_id, line)
 
-    def _want(self, unit: Unit, receiver: Receiver) -> None:
+    def _want(self, unit: Unit, receiver_id: str) -> None:
         if unit in self._running:
             self._again.add(unit)
         else:
-            self._waiting[unit] = receiver
+            self._waiting[unit] = receiver_id
 
     def _start(self) -> None:
         """Begin what has room: so many at a time, a quarter of them for one receiver, and one for
@@ -239,14 +239,14 @@ class Service:
         taken: dict[str, int] = {}
         for receiver_id, _ in self._running.values():
             taken[receiver_id] = taken.get(receiver_id, 0) + 1
-        for unit, receiver in list(self._waiting.items()):
+        for unit, receiver_id in list(self._waiting.items()):
             if len(self._running) >= slots:
                 return
-            if taken.get(receiver.id, 0) < (1 if receiver.id in self._failing else share):
-                taken[receiver.id] = taken.get(receiver.id, 0) + 1
+            if taken.get(receiver_id, 0) < (1 if receiver_id in self._failing else share):
+                taken[receiver_id] = taken.get(receiver_id, 0) + 1
                 del self._waiting[unit]
-                future = self._pool.submit(self._courier.deliver, *unit, receiver)
-                self._running[unit] = (receiver.id, future)
+                future = self._pool.submit(self._courier.deliver, *unit)
+                self._running[unit] = (receiver_id, future)
 
     def _collect(self) -> None:
         """Take back what has ended; a fault in one line is not the others'."""
@@ -258,8 +258,10 @@ class Service:
             error = future.exception()
             if error is not None:
                 log.error("delivery broke", workspace_id=unit[0], line=unit[1], exc_info=error)
-            again_s = LOOK_S if error is not None else future.result()
-            (self._failing.add if again_s else self._failing.discard)(receiver_id)
+            served = Served(LOOK_S) if error is not None else future.result()
+            again_s = served.again_s
+            if served.has_failed is not None:
+                (self._failing.add if served.has_failed else self._failing.discard)(receiver_id)
             if unit in self._again:
                 self._again.discard(unit)
                 again_s = 0.0 if again_s is None else again_s
