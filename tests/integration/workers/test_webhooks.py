@@ -18,7 +18,7 @@ from tests.support import receiver as receivers
 from tests.support.receiver import Receiver, receiver, status
 from tests.support.wait import wait_until
 from tests.support.world import new_workspace, real_platform
-from workers import jobs, trimming
+from workers import jobs
 from workers.webhooks import Service
 
 SOON = {
@@ -255,21 +255,6 @@ def test_a_removed_webhook_leaves_nothing_behind(platform: Platform, served: Ser
         webhooks.remove(platform, made.id)
         served(lambda: not platform.clients.data.hlen(keys.of("w1")["lines"]))
         assert not platform.clients.data.exists(keys.of("w1")["owed"], keys.of("w2")["owed"])
-
-
-def test_a_line_that_a_death_left_open_is_closed_by_the_trimming(platform: Platform) -> None:
-    lines.open_one(platform, "w1", "wh_gone", "0-0")
-    trimming.trim(platform)
-    assert not platform.clients.data.exists(keys.of("w1")["owed"])
-    [hit] = [one for one in events.latest(platform, "w1", 9) if one.event == "LIMIT_HIT"]
-    assert hit.mechanism == "webhook_removed"
-
-
-def test_the_trimming_leaves_the_lines_of_a_webhook_alone(platform: Platform) -> None:
-    with receiver() as told:
-        made = hook(platform, told)
-        trimming.trim(platform)
-        assert platform.clients.data.hexists(keys.of("w1")["lines"], made.id)
 
 
 def test_an_old_secret_signs_beside_the_new_one(platform: Platform, served: Serve) -> None:
