@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.core import keys, tasks, turns, webhooks
+from app.core import keys, turns, webhooks
+from app.core.a2a import shapes
 from app.core.errors import NotFound, TurnNotFound
 from app.core.events import Event
 from app.core.lines import PUSH
@@ -127,12 +128,11 @@ class PushReceiver:
         except TurnNotFound:
             return None
         body, result = turns.read_parts(platform, workspace_id, self.turn_id)
-        task = tasks.task_json(turn, body, result, protocol)
         token = str(self.config.get("token") or "")
         request = Request(
             str(self.config.get("url", "")),
             message_id(workspace_id, event),
-            tasks.push_json(task, protocol),
+            shapes.pushed(turn, body, result, protocol),
             [token.encode()] if token else [],
             _push_headers(self.config),
             "application/json" if protocol == "0.3" else "application/a2a+json",

@@ -6,9 +6,10 @@ from typing import Any
 
 from flask import Flask
 
-from app.api.a2a import legacy, new_methods, old_methods, shapes
+from app.api.a2a import new_methods, old_methods
 from app.api.a2a.faults import KINDS
 from app.core import states
+from app.core.a2a import legacy, shapes
 from app.core.platform import Platform
 from app.core.settings import Settings
 from app.wsgi import create_app

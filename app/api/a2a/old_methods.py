@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.a2a import legacy, sending, tasks
+from app.api.a2a import sending, tasks
 from app.api.a2a.faults import Fault
+from app.core.a2a import legacy
 
 PROTOCOL = "0.3"
 UNNAMED = "default"  # the id of a task's configuration that was set without one

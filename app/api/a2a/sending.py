@@ -12,12 +12,12 @@ from typing import Any
 
 from flask import current_app, request
 
-from app.api.a2a import shapes
 from app.api.a2a.faults import Fault
 from app.api.bounds import check_prompt
 from app.api.hub import Hub, Waiter
 from app.api.operation import platform, token
 from app.core import follow_up, ids, keys, turns
+from app.core.a2a import shapes
 from app.core.errors import AnswerPending, IdempotencyConflict, InvalidInput
 from app.core.push import Config
 from app.core.records import Turn

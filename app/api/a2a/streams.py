@@ -15,13 +15,14 @@ import structlog
 from flask import Response, request
 from redis.exceptions import RedisError
 
-from app.api.a2a import sending, shapes
+from app.api.a2a import sending
 from app.api.a2a.faults import Fault
 from app.api.a2a.telling import Teller
 from app.api.hub import Follower
 from app.api.operation import platform, still_allowed
 from app.api.streams import PING, RETRY_S, SSE
 from app.core import events, turns
+from app.core.a2a import shapes
 from app.core.platform import Platform
 from app.core.records import Turn
 from app.core.settings import env_name

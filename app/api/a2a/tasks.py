@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
-from app.api.a2a import sending, shapes
+from app.api.a2a import sending
 from app.api.a2a.faults import Fault
 from app.api.operation import platform
 from app.core import changed, push, turns
+from app.core.a2a import shapes
 from app.core.changed import Place
 from app.core.records import Turn
 from app.core.states import TERMINAL

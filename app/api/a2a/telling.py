@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.api.a2a import shapes
 from app.core import turns
+from app.core.a2a import shapes
 from app.core.errors import TurnNotFound
 from app.core.platform import Platform
 from app.core.records import Turn

@@ -1,12 +1,9 @@
-"""The decisions of a delivery: schedule, verdict, signature; and what a Task looks like."""
-
-import json
+"""The decisions of a delivery: schedule, verdict, signature."""
 
 import pytest
 import standardwebhooks
 
-from app.core import tasks, webhooks
-from app.core.records import Turn
+from app.core import webhooks
 from app.core.webhook_post import Answer, Request, Retries, judge, signed
 
 DEFAULT = Retries(first_s=5, max_s=86_400, attempts=16)
@@ -63,23 +60,3 @@ def test_a_signature_verifies_and_any_change_breaks_it() -> None:
             verifier.verify(content, {**headers, name: value})
     with pytest.raises(standardwebhooks.WebhookVerificationError):
         verifier.verify(content + b" ", headers)
-
-
-def turn(state: str) -> Turn:
-    fields = {"id": "trn_1", "state": state, "lane": "chat", "origin": "chat", "seq": 1}
-    more = {"entry": "1-0", "accepted_at": 1, "state_at": 1_800_000_000_000, "attempt": 1}
-    return Turn.parse(json.dumps({**fields, **more, "losses": 0, "max_wait_ms": 1}))
-
-
-def test_a_task_in_both_protocols() -> None:
-    old = tasks.task_json(turn("completed"), None, {"text": "hi"}, "0.3")
-    assert (old["kind"], old["status"]["state"]) == ("task", "completed")
-    assert old["artifacts"][0]["parts"] == [{"kind": "text", "text": "hi"}]
-    assert tasks.push_json(old, "0.3") == old
-    new = tasks.task_json(turn("input_required"), None, {"text": "which?"}, "1.0")
-    assert "kind" not in new
-    assert new["status"]["state"] == "TASK_STATE_INPUT_REQUIRED"
-    assert new["status"]["message"]["role"] == "ROLE_AGENT"
-    assert tasks.push_json(new, "1.0") == {"task": new}
-    failed = tasks.task_json(turn("dead"), None, {"error": {"message": "lost"}}, "0.3")
-    assert failed["status"]["state"] == "failed"

@@ -6,7 +6,7 @@ Everything is built in the form of 1.0; ``legacy`` makes 0.3 of it. Pure.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.api.a2a import legacy
+from app.core.a2a import legacy
 from app.core.clock import rfc3339
 from app.core.follow_up import exchange
 from app.core.records import Turn
@@ -88,6 +88,15 @@ def task(
     if made:
         shown["artifacts"] = made
     return shown
+
+
+def pushed(
+    turn: Turn, body: Mapping[str, Any] | None, result: Mapping[str, Any] | None, protocol: str
+) -> dict[str, Any]:
+    """What a push notification carries: a StreamResponse (1.0) or the Task itself (0.3). What was
+    said before is left out: it may be large, and its receiver asks for it where it wants it."""
+    shown = task(turn, body, result, history_length=0)
+    return legacy.task(shown) if protocol == "0.3" else {"task": shown}
 
 
 def status(turn: Turn, result: Mapping[str, Any] | None) -> dict[str, Any]:

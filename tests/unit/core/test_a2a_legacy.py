@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from app.api.a2a import legacy, shapes
+from app.core.a2a import legacy, shapes
 
 TEXT = st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1, max_size=8)
 LEAF = st.none() | st.booleans() | st.integers(0, 99) | TEXT
