@@ -4,6 +4,7 @@ They may be read, written and removed as long as the turn is kept, ended or not,
 ``workers.webhooks`` pushes.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -58,6 +59,12 @@ def made(
     if len(config_id) > ID_MAX or not config_id.isprintable():
         raise InvalidInput("id", f"at most {ID_MAX} printable characters")
     return Config(config_id or ids.new("psh"), task_id, url, token, secrets, protocol)
+
+
+def content_id(said: Mapping[str, Any]) -> str:
+    """An id that is the same for the same configuration."""
+    text = json.dumps(said, sort_keys=True, ensure_ascii=False)
+    return f"psh_{hashlib.sha256(text.encode()).hexdigest()[:26]}"
 
 
 def check_url(url: str) -> None:
