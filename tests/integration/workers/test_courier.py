@@ -121,6 +121,19 @@ def test_410_of_an_address_that_was_just_replaced_disables_nothing(
         assert outcomes(platform, made)[0] == "retry"
 
 
+@pytest.mark.parametrize(
+    "answer", [status(200, b"x" * 200_000), status(200, b"zip", content_encoding="gzip")]
+)
+def test_2xx_has_taken_the_event_whatever_else_it_answers(
+    platform: Platform, served: Serve, answer: receivers.Answer
+) -> None:
+    with receiver(answer) as told:
+        made = hook(platform, told)
+        tell(platform)
+        served(lambda: not behind(platform))
+        assert outcomes(platform, made) == ["acked"]
+
+
 class Cut:
     """The data side at the moment of a settlement: the process dies before it."""
 
