@@ -54,8 +54,10 @@ def made(
     secrets = {name: text for name, text in (authentication or {}).items() if text}
     texts = {"token": token, **{f"authentication.{name}": text for name, text in secrets.items()}}
     for name, text in texts.items():
-        if len(text) > TEXT_MAX or not text.isprintable():
-            raise InvalidInput(name, f"at most {TEXT_MAX} printable characters")
+        is_plain = text.isascii() and text.isprintable() and text == text.strip()
+        if len(text) > TEXT_MAX or not is_plain:
+            rule = f"at most {TEXT_MAX} printable characters of ASCII, no blanks around them"
+            raise InvalidInput(name, rule)  # they go into headers
     if len(config_id) > ID_MAX or not config_id.isprintable():
         raise InvalidInput("id", f"at most {ID_MAX} printable characters")
     return Config(config_id or ids.new("psh"), task_id, url, token, secrets, protocol)
