@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from app.core import keys, turns, webhooks
 from app.core.a2a import shapes
-from app.core.errors import TurnNotFound
+from app.core.errors import NotFound, TurnNotFound
 from app.core.events import Event
 from app.core.lines import PUSH
 from app.core.platform import Platform
@@ -56,8 +56,8 @@ class Receiver(Protocol):
     def took(self, platform: Platform) -> None:
         """It took something."""
 
-    def give_up(self, platform: Platform, reason: str, failed_count: int | None) -> None:
-        """Send it nothing any more."""
+    def give_up(self, platform: Platform, reason: str, failed_count: int | None) -> bool:
+        """Send it nothing any more; False where it has been changed since it was read."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class WebhookReceiver:
         """Leave that hint."""
         webhooks.seen(platform, self.id)
 
-    def give_up(self, platform: Platform, reason: str, failed_count: int | None) -> None:
+    def give_up(self, platform: Platform, reason: str, failed_count: int | None) -> bool:
         """Disable it everywhere."""
-        webhooks.disable(platform, self.id, reason, failed_count)
+        return webhooks.disable(platform, self.webhook, reason, failed_count)
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,9 @@ class PushReceiver:
     def took(self, platform: Platform) -> None:
         """Nothing is kept of it."""
 
-    def give_up(self, platform: Platform, reason: str, failed_count: int | None) -> None:
+    def give_up(self, platform: Platform, reason: str, failed_count: int | None) -> bool:
         """Its line is done: see the settlement."""
+        return True
 
 
 def _push_headers(config: Mapping[str, Any]) -> dict[str, str]:
@@ -163,6 +164,17 @@ def _push_headers(config: Mapping[str, Any]) -> dict[str, str]:
 def turn_of(line: str) -> str:
     """The turn of a push line."""
     return line.removeprefix(PUSH).partition(":")[0]
+
+
+def find(platform: Platform, workspace_id: str, line: str) -> Receiver | None:
+    """The receiver of a line as it is now; None where it is gone or disabled."""
+    if line.startswith(PUSH):
+        return push_receiver(platform, workspace_id, line)
+    try:
+        found = webhooks.get(platform, line.partition("|")[0])
+    except NotFound:
+        return None
+    return WebhookReceiver(found) if found.enabled else None
 
 
 def push_receiver(platform: Platform, workspace_id: str, line: str) -> PushReceiver | None:

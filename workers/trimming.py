@@ -8,7 +8,7 @@ from app.core import keys, lines, webhooks, workspaces
 from app.core.lines import Standing
 from app.core.platform import Platform
 from app.core.webhooks import Webhook
-from workers.owed import Close, plan
+from workers.owed import Close, Open, plan
 
 PAGE = 500
 log = structlog.get_logger(__name__)
@@ -24,18 +24,30 @@ def trim(platform: Platform, between: Callable[[], object] = lambda: None) -> in
     for workspace_id in workspaces.all_ids(platform):
         page.append(workspace_id)
         if len(page) == PAGE:
-            trimmed += _page(platform, page, registry)
+            trimmed += _page(platform, page, registry, between)
             between()
             page = []
-    trimmed += _page(platform, page, registry)
+    trimmed += _page(platform, page, registry, between)
     log.debug("events trimmed", trimmed_count=trimmed)
     return trimmed
 
 
-def _page(platform: Platform, page: Sequence[str], registry: Sequence[Webhook]) -> int:
+def _page(
+    platform: Platform,
+    page: Sequence[str],
+    registry: Sequence[Webhook],
+    between: Callable[[], object],
+) -> int:
     if not page:
         return 0
+    if any(hook.enabled for hook in registry):
+        _open_missing(platform, page, registry)
     found = lines.trim(platform, page)
+    trimmed, more = sum(one.events_count for one in found), found
+    while full := [one.workspace_id for one in more if one.has_more]:
+        between()
+        more = lines.trim(platform, full)
+        trimmed += sum(one.events_count for one in more)
     pushed = [one.workspace_id for one in found if one.push_count]
     if pushed:  # a hint of a configuration may have been lost
         now_ms = platform.now_ms()
@@ -44,7 +56,23 @@ def _page(platform: Platform, page: Sequence[str], registry: Sequence[Webhook]) 
     for standing in lines.standing(platform, held) if held else ():
         if any(isinstance(action, Close) for action in plan(standing, registry)):
             close_strays(platform, standing)
-    return sum(one.events_count for one in found)
+    return trimmed
+
+
+def _open_missing(platform: Platform, page: Sequence[str], registry: Sequence[Webhook]) -> None:
+    """A workspace that is newer than its webhooks owes them from its beginning, also while nobody
+    delivers. What is to be opened is read anew: a webhook may be disabled meanwhile."""
+    for standing in lines.standing(platform, page):
+        if not _missing(standing, registry):
+            continue
+        for line, cursor in _missing(standing, webhooks.listing(platform)).items():
+            lines.open_one(platform, standing.workspace_id, line, cursor)
+
+
+def _missing(found: Standing, registry: Sequence[Webhook]) -> dict[str, str]:
+    """Lines of webhooks to be opened, and their cursors; a push's begins with its turn."""
+    actions = plan(found, registry)
+    return {one.line: one.cursor for one in actions if isinstance(one, Open) and one.cursor}
 
 
 def close_strays(platform: Platform, found: Standing) -> None:

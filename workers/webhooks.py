@@ -22,7 +22,7 @@ from app.core.lines import PUSH, Standing
 from app.core.platform import Platform
 from app.core.states import TERMINAL
 from app.core.webhooks import Webhook
-from workers.courier import Courier
+from workers.courier import Courier, Served
 from workers.owed import Close, Open, Run, plan
 from workers.receivers import Receiver, WebhookReceiver, push_receiver, turn_of
 from workers.trimming import carry_out
@@ -75,9 +75,9 @@ class Service:
         self._dirty: dict[str, None] = {}
         self._timers: list[tuple[float, str]] = []
         self._timed: dict[str, float] = {}
-        self._running: dict[Unit, tuple[str, Future[float | None]]] = {}
+        self._running: dict[Unit, tuple[str, Future[Served]]] = {}
         self._again: set[Unit] = set()
-        self._waiting: dict[Unit, Receiver] = {}
+        self._waiting: dict[Unit, str] = {}
         self._failing: set[str] = set()
 
     def run(self, slice_s: float) -> None:
@@ -127,7 +127,9 @@ class Service:
         self._look_at = now + LOOK_S
         registry = webhooks.listing(self.platform)
         control = self.platform.clients.control
-        newest = max(self._put_ms.values(), default=0)
+        # Only the newer ones, but all at a slice's beginning: hints are written by clocks that may
+        # go back, and later than the times they carry.
+        newest = "-inf" if self._is_all_due else max(self._put_ms.values(), default=0)
         for workspace_id, at_ms in control.zrangebyscore(
             keys.PUSHES, newest, "+inf", withscores=True
         ):
@@ -144,12 +146,13 @@ class Service:
             self._dirty.update(dict.fromkeys(self._reach()))
 
     def _reach(self) -> Iterable[str]:
-        """Whom webhooks cover, also those of disabled ones: their lines are to be closed."""
+        """Whom webhooks cover, also those of disabled ones: their lines are to be closed; and where
+        pushes ever were: of one put there since, the hint may have been lost."""
         if any(webhooks.EVERYTHING in hook.workspaces for hook in self._registry):
             return workspaces.all_ids(self.platform)
         named = {one for hook in self._registry for one in hook.workspaces}
         known = self.platform.clients.control.zrange(keys.WORKSPACES, 0, -1)
-        return [one for one in known if one in named or one in self._pushed]
+        return [one for one in known if one in named or one in self._put_ms]
 
     def _visit(self) -> None:
         """See what each owes, and have it delivered, opened, closed, or looked at later."""
@@ -187,7 +190,7 @@ class Service:
                 lines.open_one(self.platform, *unit, cursor)
             elif not action.is_owed and end_push(self.platform, *unit):
                 continue
-            self._want(unit, receiver)
+            self._want(unit, receiver.id)
         if any(found.lines.get(PUSH + one) is None for one in found.pushes) or any(
             line.startswith(PUSH) and one.is_open for line, one in found.lines.items()
         ):
@@ -213,11 +216,19 @@ class Service:
             return f"{turns.get(self.platform, workspace_id, turn_of(line)).accepted_at}-0"
         return None
 
-    def _want(self, unit: Unit, receiver: Receiver) -> None:
+    def _end_push(self, workspace_id: str, line: str) -> None:
+        """A push line that owes nothing ends with its turn; its end may have come since we looked,
+        so only where the line owes nothing now."""
+        with suppress(TurnNotFound):
+            if turns.get(self.platform, workspace_id, turn_of(line)).state not in TERMINAL:
+                return
+        lines.end_idle(self.platform, workspace_id, line)
+
+    def _want(self, unit: Unit, receiver_id: str) -> None:
         if unit in self._running:
             self._again.add(unit)
         else:
-            self._waiting[unit] = receiver
+            self._waiting[unit] = receiver_id
 
     def _start(self) -> None:
         """Begin what has room: so many at a time, a quarter of them for one receiver, and one for
@@ -227,14 +238,14 @@ class Service:
         taken: dict[str, int] = {}
         for receiver_id, _ in self._running.values():
             taken[receiver_id] = taken.get(receiver_id, 0) + 1
-        for unit, receiver in list(self._waiting.items()):
+        for unit, receiver_id in list(self._waiting.items()):
             if len(self._running) >= slots:
                 return
-            if taken.get(receiver.id, 0) < (1 if receiver.id in self._failing else share):
-                taken[receiver.id] = taken.get(receiver.id, 0) + 1
+            if taken.get(receiver_id, 0) < (1 if receiver_id in self._failing else share):
+                taken[receiver_id] = taken.get(receiver_id, 0) + 1
                 del self._waiting[unit]
-                future = self._pool.submit(self._courier.deliver, *unit, receiver)
-                self._running[unit] = (receiver.id, future)
+                future = self._pool.submit(self._courier.deliver, *unit)
+                self._running[unit] = (receiver_id, future)
 
     def _collect(self) -> None:
         """Take back what has ended; a fault in one line is not the others'."""
@@ -246,8 +257,10 @@ class Service:
             error = future.exception()
             if error is not None:
                 log.error("delivery broke", workspace_id=unit[0], line=unit[1], exc_info=error)
-            again_s = LOOK_S if error is not None else future.result()
-            (self._failing.add if again_s else self._failing.discard)(receiver_id)
+            served = Served(LOOK_S) if error is not None else future.result()
+            again_s = served.again_s
+            if served.has_failed is not None:
+                (self._failing.add if served.has_failed else self._failing.discard)(receiver_id)
             if unit in self._again:
                 self._again.discard(unit)
                 again_s = 0.0 if again_s is None else again_s
@@ -308,23 +321,6 @@ class Ears:
         if pubsub is not None:
             with suppress(RedisError, OSError):
                 pubsub.close()
-
-
-def end_push(platform: Platform, workspace_id: str, line: str) -> bool:
-    """Close a push line whose turn has ended and which owes nothing; False: it is to be served.
-
-    What it owes is read after the turn: a turn tells nothing more once it has ended, while the
-    look that brought us here may be older than the end, and must not give that up.
-    """
-    with suppress(TurnNotFound):
-        if turns.get(platform, workspace_id, turn_of(line)).state not in TERMINAL:
-            return True
-    (now,) = lines.standing(platform, [workspace_id])
-    found = now.lines.get(line)
-    if found is not None and found.owes(now.last_event_id):
-        return False
-    lines.close(platform, workspace_id, line, "")
-    return True
 
 
 def _channel(workspace_id: str) -> str:

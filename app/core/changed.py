@@ -41,12 +41,14 @@ def page(
 ) -> Page:
     """The ``limit`` turns that changed last, of those wanted, after a place."""
     found: list[Turn] = []
-    for looked_at, turn in enumerate(_newest_first(platform, workspace_id, after, since_ms), 1):
-        place = Place(turn.state_at, turn.id)
+    last: Place | None = None
+    rows = _newest_first(platform, workspace_id, after, since_ms)
+    for looked_at, (place, turn) in enumerate(rows, 1):
         if wanted(turn):
             if len(found) == limit:
-                return Page(found, Place(found[-1].state_at, found[-1].id))
+                return Page(found, last)
             found.append(turn)
+            last = place
         if looked_at == LOOKED_AT_MAX:
             return Page(found, place)
     return Page(found, None)
@@ -64,7 +66,8 @@ def count(
     if wanted is None:
         return int(platform.clients.data.zcount(key, least, "+inf"))
     total = 0
-    for looked_at, turn in enumerate(_newest_first(platform, workspace_id, None, since_ms), 1):
+    rows = _newest_first(platform, workspace_id, None, since_ms)
+    for looked_at, (_, turn) in enumerate(rows, 1):
         total += wanted(turn)
         if looked_at == LOOKED_AT_MAX:
             break
@@ -73,20 +76,27 @@ def count(
 
 def _newest_first(
     platform: Platform, workspace_id: str, after: Place | None, since_ms: int | None
-) -> Iterator[Turn]:
-    """Every turn from a place on; of one moment the greater id comes first."""
+) -> Iterator[tuple[Place, Turn]]:
+    """Every turn from a place on, and where it was; of one moment the greater id comes first."""
     own, data = keys.of(workspace_id), platform.clients.data
     newest, least = after.at_ms if after else "+inf", "-inf" if since_ms is None else since_ms
     start, seen = 0, set[str]()
     while True:
-        ids = data.zrevrangebyscore(own["changed"], newest, least, start=start, num=PAGE)
-        if not ids:
+        rows = data.zrevrangebyscore(
+            own["changed"], newest, least, start=start, num=PAGE, withscores=True
+        )
+        if not rows:
             return
-        start += len(ids)
-        for text in data.hmget(own["turns"], ids):
-            turn = Turn.parse(text) if text else None
-            if turn is None or turn.id in seen:  # gone, or changed while we read on
+        texts = data.hmget(own["turns"], [turn_id for turn_id, _ in rows])
+        for (turn_id, at_ms), text in zip(rows, texts, strict=True):
+            if text is None or turn_id in seen:  # gone, or changed while we read on
                 continue
-            seen.add(turn.id)
-            if after is None or (turn.state_at, turn.id) < (after.at_ms, after.turn_id):
-                yield turn
+            seen.add(turn_id)
+            place = Place(int(at_ms), turn_id)
+            if after is None or (place.at_ms, turn_id) < (after.at_ms, after.turn_id):
+                yield place, Turn.parse(text)
+        # On from where this ended, not by a count: what changes meanwhile leaves its place, and
+        # those behind it move up.
+        ended = rows[-1][1]
+        start = sum(at_ms == ended for _, at_ms in rows) + (start if newest == ended else 0)
+        newest = ended

@@ -230,10 +230,15 @@ class Backend(httpcore.NetworkBackend):
 class Body(httpx.SyncByteStream):
     """An answer's body, read under the exchange's deadline and up to its bound."""
 
-    def __init__(self, inner: Iterable[bytes], deadline: Deadline, bounds: Bounds) -> None:
+    def __init__(
+        self, inner: Iterable[bytes], deadline: Deadline, bounds: Bounds, encoding: str
+    ) -> None:
         self._inner, self._deadline, self._bounds = inner, deadline, bounds
+        self._encoding = encoding
 
     def __iter__(self) -> Iterator[bytes]:
+        if self._encoding not in ("", "identity"):
+            raise AnswerEncoded("the answer is compressed", mechanism="egress_encoding")
         parts, limit, measured = iter(self._inner), self._bounds.body_max_bytes, 0
         while True:
             with _as_httpx(), _within(self._deadline):
@@ -296,29 +301,21 @@ class Transport(httpx.BaseTransport):
         with _as_httpx(), _within(deadline):
             got = self._pool.handle_request(asked)
         assert isinstance(got.stream, Iterable)  # noqa: S101 - a sync pool gives a sync stream
-        body = Body(got.stream, deadline, self._bounds)
-        answer = httpx.Response(
-            status_code=got.status, headers=got.headers, stream=body, extensions=got.extensions
-        )
-        refusal = _refusal(answer)
-        if refusal is not None:
+        headers = httpx.Headers(got.headers)
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        body = Body(got.stream, deadline, self._bounds, encoding)
+        if got.status in REDIRECTS:
             body.close()
-            raise refusal
-        return answer
+            raise RedirectRefused(
+                f"status {got.status}: no redirect is followed",
+                mechanism="egress_redirect",
+                limit="no redirect",
+                measured=got.status,
+            )
+        return httpx.Response(
+            status_code=got.status, headers=headers, stream=body, extensions=got.extensions
+        )
 
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
-
-
-def _refusal(answer: httpx.Response) -> RedirectRefused | AnswerEncoded | None:
-    if answer.status_code in REDIRECTS:
-        return RedirectRefused(
-            f"status {answer.status_code}: no redirect is followed",
-            mechanism="egress_redirect",
-            limit="no redirect",
-            measured=answer.status_code,
-        )
-    if answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        return AnswerEncoded("the answer is compressed", mechanism="egress_encoding")
-    return None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.core import ids, push, turns
+from app.core import ids, keys, push, turns
 from app.core.errors import StaleFence
 from app.core.platform import Platform
 from app.core.push import Config
@@ -25,8 +25,8 @@ class FollowUp:
     """What a caller says to a turn that asked for input.
 
     ``said`` is what the agent said when it asked, as a message, or None. ``asked`` and
-    ``principal`` tell a repeat; ``idempotency_key`` names the call for good, so that a retry
-    after a lost answer is answered as the first was, however far the turn has come.
+    ``principal`` tell a repeat; ``idempotency_key`` names the call as it names a submit, so that a
+    retry after a lost answer is answered as the first was, however far the turn has come.
     """
 
     text: str
@@ -44,11 +44,13 @@ def submit(platform: Platform, workspace_id: str, turn_id: str, given: FollowUp)
     """Queue the turn again with what was said; never waits for the agent.
 
     Raises:
-        TurnNotFound, QueueFull, WorkspaceNotFound, WorkspaceRemoved.
+        TurnNotFound, QueueFull, WorkspaceNotFound, WorkspaceRemoved, IdempotencyConflict,
+        TooManyPushConfigs.
         IllegalTransition: the turn does not wait for input; ``state`` says what it does.
         StaleFence: others were quicker, several times over.
     """
-    named = [given.principal, given.idempotency_key or given.call]
+    name = given.idempotency_key or ""
+    submit_key = keys.idempotency(workspace_id, "key", given.principal, name)
     digest = _digest([given.principal, json.dumps(given.asked, sort_keys=True)])
     for _ in range(TRIES):
         turn = turns.get(platform, workspace_id, turn_id)
@@ -57,11 +59,13 @@ def submit(platform: Platform, workspace_id: str, turn_id: str, given: FollowUp)
         reply = platform.run(
             "follow",
             workspace_id,
+            {"submit_key": submit_key},
             turn_id=turn_id,
             attempt=turn.attempt,
             body=json.dumps(whole, ensure_ascii=False, separators=(",", ":")),
             digest=digest,
-            call=_digest(named),
+            call=_digest([given.principal, given.call]),
+            named=bool(name),
             limits=json.dumps(limits),
             **push.args(given.push, turn_id),
         )

@@ -204,12 +204,32 @@ def close(
         reason=reason,
         webhook_id=line.partition("|")[0],
         remove=is_forgotten,
+        if_idle=False,
         counted_most=COUNTED_MOST,
         setting="TURNKEEPER_WEBHOOK_ATTEMPTS" if has_failed else "webhook.enabled",
         limit_count=platform.settings.webhook_attempts if has_failed else 0,
         measured_count=failed_count,
     )
     return int(reply[1])
+
+
+def end_idle(platform: Platform, workspace_id: str, line: str) -> bool:
+    """Close a line unless it owes something: what came after its caller's look is still sent."""
+    reply = platform.run(
+        "line_close",
+        workspace_id,
+        line=line,
+        mechanism="",
+        reason="",
+        webhook_id="",
+        remove=False,
+        if_idle=True,
+        counted_most=1,
+        setting="",
+        limit_count=0,
+        measured_count=None,
+    )
+    return bool(reply[0] == "closed")
 
 
 def standing(platform: Platform, workspace_ids: Sequence[str]) -> list[Standing]:
@@ -238,15 +258,19 @@ class Trimmed:
     events_count: int
     open_count: int
     push_count: int
+    has_more: bool
 
 
 def trim(platform: Platform, workspace_ids: Sequence[str]) -> list[Trimmed]:
-    """Trim event streams by age and count, behind what is owed; one round trip."""
+    """Trim event streams by age and count, behind what is owed; one round trip.
+
+    Of a stream that is over its count by far, a part goes at a time: ``has_more``.
+    """
     args = platform.with_limits("trim", {"page_count": COUNTED_MOST})
     calls = [(workspace_id, args) for workspace_id in workspace_ids]
     replies = scripts.call_many(platform.clients.data, "trim", calls)
     return [
-        Trimmed(workspace_id, *map(int, reply[1:]))
+        Trimmed(workspace_id, int(reply[1]), int(reply[2]), int(reply[3]), has_more=reply[4] == 1)
         for workspace_id, reply in zip(workspace_ids, replies, strict=True)
         if not isinstance(reply, TurnkeeperError)
     ]

@@ -4,6 +4,7 @@ They may be read, written and removed as long as the turn is kept, ended or not,
 ``workers.webhooks`` pushes.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -53,11 +54,19 @@ def made(
     secrets = {name: text for name, text in (authentication or {}).items() if text}
     texts = {"token": token, **{f"authentication.{name}": text for name, text in secrets.items()}}
     for name, text in texts.items():
-        if len(text) > TEXT_MAX or not text.isprintable():
-            raise InvalidInput(name, f"at most {TEXT_MAX} printable characters")
+        is_plain = text.isascii() and text.isprintable() and text == text.strip()
+        if len(text) > TEXT_MAX or not is_plain:
+            rule = f"at most {TEXT_MAX} printable characters of ASCII, no blanks around them"
+            raise InvalidInput(name, rule)  # they go into headers
     if len(config_id) > ID_MAX or not config_id.isprintable():
         raise InvalidInput("id", f"at most {ID_MAX} printable characters")
     return Config(config_id or ids.new("psh"), task_id, url, token, secrets, protocol)
+
+
+def content_id(said: Mapping[str, Any]) -> str:
+    """An id that is the same for the same configuration."""
+    text = json.dumps(said, sort_keys=True, ensure_ascii=False)
+    return f"psh_{hashlib.sha256(text.encode()).hexdigest()[:26]}"
 
 
 def check_url(url: str) -> None:

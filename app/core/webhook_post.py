@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,9 @@ def send(http: "httpx.Client", request: Request, now_ms: int) -> Answer:
         return round((time.monotonic() - began) * 1000)
 
     try:
-        answer = http.post(egress.check_url(request.url), content=content, headers=headers)
+        url = egress.check_url(request.url)
+        with http.stream("POST", url, content=content, headers=headers) as answer:
+            _drain(answer)
     except Exception as error:  # noqa: BLE001 - told in the attempt's row; the next one is served
         code, text = egress.told(error)
         return Answer(None, passed_ms(), code, text)
@@ -110,6 +113,13 @@ def send(http: "httpx.Client", request: Request, now_ms: int) -> Answer:
         return told
     text = f"the receiver answered {answer.status_code}"
     return Answer(told.status, told.duration_ms, "refused", text, told.retry_after_s)
+
+
+def _drain(answer: "httpx.Response") -> None:
+    """Read what is left, so that the connection can be used again; its status has said it all."""
+    with suppress(Exception):
+        for _ in answer.iter_raw():
+            pass
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -220,20 +220,27 @@ def rotate(platform: Platform, webhook_id: str) -> Webhook:
 
 
 def disable(
-    platform: Platform, webhook_id: str, reason: str, failed_count: int | None = None
-) -> None:
-    """The platform gives a webhook up: what it is owed may be trimmed, and events say so."""
+    platform: Platform, webhook: Webhook, reason: str, failed_count: int | None = None
+) -> bool:
+    """The platform gives a webhook up: what it is owed may be trimmed, and events say so.
+
+    Returns False where it is enabled and was changed since it was read: what was seen of it then
+    says nothing of what it is now.
+    """
 
     def changed(found: Webhook) -> Webhook | None:
-        told = {"disabled_reason": reason, "failed_count": failed_count}
-        return replace(found, enabled=False, **told) if found.enabled else None  # type: ignore[arg-type]
+        if not found.enabled or found.version != webhook.version:
+            return None
+        return replace(found, enabled=False, disabled_reason=reason, failed_count=failed_count)
 
     try:
-        made = _change(platform, webhook_id, changed)
+        made = _change(platform, webhook.id, changed)
+        if made is None:
+            return not get(platform, webhook.id).enabled
     except NotFound:
-        return
-    if made is not None:
-        close_lines(platform, made, "webhook_disabled")
+        return True
+    close_lines(platform, made, "webhook_disabled")
+    return True
 
 
 def remove(platform: Platform, webhook_id: str) -> None:

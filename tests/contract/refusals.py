@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.core import memories, scripts, workspaces
+from app.core import memories, push, scripts, workspaces
 from app.core.memories import Draft, Memory
 from app.core.records import Session
 from app.core.schedules import Schedule
@@ -174,9 +174,20 @@ def asking(kernel: Kernel) -> str:
 
 
 def follow(kernel: Kernel, turn_id: str = "trn_unknown") -> None:
-    """The script alone: the kernel looks for the turn before it."""
-    given = {"digest": "d", "call": "c", "limits": "[]", "push_id": "", "push": ""}
-    kernel.run("follow", turn_id=turn_id, attempt=1, body="{}", **given)
+    kernel.follow_alone(turn_id)
+
+
+def follow_named_twice(kernel: Kernel) -> None:
+    turn_id = asking(kernel)
+    for text in ("yes", "no"):
+        kernel.follow(turn_id, text, idempotency_key="k")
+
+
+def follow_too_many(kernel: Kernel) -> None:
+    turn_id = asking(kernel)
+    kernel.put_push(turn_id, "a")
+    another = push.made("", "https://example.com/hook", "1.0", config_id="b")
+    kernel.tuned(push_configs_max=1).follow(turn_id, push=another)
 
 
 def follow_full(kernel: Kernel) -> None:
@@ -224,6 +235,8 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("follow", "turn_not_found"): follow,
     ("follow", "illegal_transition"): lambda kernel: kernel.follow(kernel.submit().turn_id),
     ("follow", "queue_full"): follow_full,
+    ("follow", "idempotency_conflict"): follow_named_twice,
+    ("follow", "too_many_push_configs"): follow_too_many,
     ("push_put", "turn_not_found"): lambda kernel: kernel.put_push("trn_unknown"),
     ("push_put", "too_many_push_configs"): push_too_many,
     ("push_remove", "turn_not_found"): lambda kernel: kernel.run(

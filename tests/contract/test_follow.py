@@ -1,12 +1,18 @@
 """follow.lua: the answer to a question of a turn queues the same turn, with its context, once."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.core import keys, push
-from app.core.errors import IllegalTransition, PushConfigNotFound
+from app.core.errors import (
+    IdempotencyConflict,
+    IllegalTransition,
+    PushConfigNotFound,
+    TooManyPushConfigs,
+)
 from app.core.turns import read_parts
 from tests.contract.conftest import Pass
 from tests.contract.refusals import asking, live
@@ -75,15 +81,37 @@ def test_a_repeated_call_is_answered_as_before_however_far_the_turn_has_come(
     assert kernel.follow(turn_id, "yes").outcome == "accepted", "another call is another answer"
 
 
+def test_a_named_answer_counts_once_however_many_came_after_it(kernel: Kernel) -> None:
+    turn_id = asking(kernel)
+    for name in ("k1", "k2"):
+        kernel.follow(turn_id, "yes", idempotency_key=name)
+        kernel.finish(kernel.claimed().session, "input_required", text="and?")
+    before = kernel.dump()
+    assert kernel.follow(turn_id, "yes", idempotency_key="k1").outcome == "replayed"
+    with pytest.raises(IdempotencyConflict):
+        kernel.follow(turn_id, "no", idempotency_key="k1")
+    assert kernel.dump() == before
+
+
+def test_answers_bring_no_more_push_configurations_than_a_turn_may_have(kernel: Kernel) -> None:
+    small = kernel.tuned(push_configs_max=1)
+    turn_id = asking(small)
+    small.put_push(turn_id, "i")
+    another = push.made("", "https://a.example/", "1.0", config_id="j")
+    with pytest.raises(TooManyPushConfigs):
+        small.follow(turn_id, push=another)
+    assert small.turn(turn_id).state == "input_required"
+    assert small.follow(turn_id, push=replace(another, id="i")).outcome == "accepted"
+
+
 def test_an_answer_to_the_question_before_is_not_written_over_the_newer_one(
     kernel: Kernel,
 ) -> None:
     turn_id = asking(kernel)
     kernel.follow(turn_id, "first")
     kernel.finish(kernel.claimed().session, "input_required", text="second?")
-    given = {"digest": "d", "call": "late", "limits": "[]", "push_id": "", "push": ""}
     before = kernel.dump()
-    assert kernel.run("follow", turn_id=turn_id, attempt=1, body="{}", **given) == ["moved"]
+    assert kernel.follow_alone(turn_id, call="late") == ["moved"]
     assert kernel.dump() == before
 
 

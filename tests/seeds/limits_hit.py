@@ -143,7 +143,7 @@ def receiver_fails(shift: Shift, site: Web) -> Told:
     """As the worker does it after the last attempt."""
     made = webhooks.create(shift.platform, {"url": "https://hooks.example/"})
     site.ok("POST", f"/workspaces/{WS}/notify", {"message": "owed"})
-    webhooks.disable(shift.platform, made.id, "16 attempts failed", 16)
+    webhooks.disable(shift.platform, made, "16 attempts failed", 16)
     return whole(shift.one("LIMIT_HIT"))
 
 

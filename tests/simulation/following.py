@@ -2,9 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from app.core.errors import IllegalTransition, QueueFull
+import pytest
+
+from app.core import keys
+from app.core.errors import IdempotencyConflict, IllegalTransition, QueueFull
 from app.core.push import made, remove
 from tests.simulation.oracle import waiting
 
@@ -29,15 +32,31 @@ def follow_again(walk: "Walk") -> None:
     """The same call once more, however far the turn has come."""
     if not walk.followed:
         return
+    if walk.random.random() < 0.5:
+        _named_again(walk)
+        return
     turn_id, call = walk.random.choice(walk.followed)
     if walk.stored.turns.get(turn_id, {}).get("follow_call") == digest_of(call):
         assert walk.kernel.follow(turn_id, call, call=call).outcome == "replayed"
 
 
+def _named_again(walk: "Walk") -> None:
+    """A call that its caller named: as before, whatever was said to the turn since."""
+    turn_id, call = walk.random.choice(walk.followed)
+    remembered = keys.idempotency(walk.kernel.id, "key", "", call)
+    if turn_id not in walk.stored.turns or not walk.kernel.data.exists(remembered):
+        return
+    assert walk.kernel.follow(turn_id, call, idempotency_key=call).outcome == "replayed"
+    with pytest.raises(IdempotencyConflict):
+        walk.kernel.follow(turn_id, "other words", idempotency_key=call)
+
+
 def _try(walk: "Walk", turn_id: str, call: str) -> None:
     turn, depth = walk.stored.turns[turn_id], len(waiting(walk.stored))
     config = made("", "https://x.example/h", "1.0", config_id="c")
-    given = {"push": config} if walk.random.random() < 0.5 else {}
+    given: dict[str, Any] = {"push": config} if walk.random.random() < 0.5 else {}
+    if walk.random.random() < 0.5:
+        given["idempotency_key"] = call
     try:
         answer = walk.kernel.follow(turn_id, call, call=call, **given)
     except IllegalTransition:

@@ -59,6 +59,7 @@ CONTROLS = {
         "if depth >= tonumber(A.queue_depth_max) then",
         "if nil then",
     ),
+    "a named answer is forgotten": ("follow", "if known then", "if nil then"),
     "an answer goes to another lane": (
         "follow",
         "RANK[turn.lane] * 1e12 + turn.seq",

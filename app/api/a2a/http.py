@@ -79,7 +79,7 @@ def _query() -> Answer:
     """Query parameters as the method's own; a text that is no number is refused there."""
     found: Answer = dict(request.args.items())
     for name in NUMBERS:
-        if found.get(name, "").lstrip("-").isdecimal():
+        if found.get(name, "").removeprefix("-").isdecimal():
             found[name] = int(found[name])
     for name in FLAGS:
         if name in found:

@@ -128,12 +128,16 @@ def put_push(workspace_id: str, params: Mapping[str, Any], protocol: str) -> dic
 
 
 def push_config(params: Mapping[str, Any], protocol: str, turn_id: str = "") -> push.Config:
-    """A configuration from its 1.0 form."""
+    """A configuration from its 1.0 form. One that comes with a message and has no id is named by
+    what it says: sent with each answer of an exchange, it is one and the same."""
+    config_id = params.get("id", "")
+    if not config_id and not turn_id:
+        config_id = push.content_id(params)
     return push.made(
         turn_id,
         params.get("url", ""),
         protocol,
-        config_id=params.get("id", ""),
+        config_id=config_id,
         token=params.get("token", ""),
         authentication=params.get("authentication"),
     )

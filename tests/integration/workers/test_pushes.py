@@ -13,7 +13,6 @@ from tests.integration.workers.test_webhooks import Serve, platform, run_until, 
 from tests.support.kernel import Kernel
 from tests.support.receiver import Receiver, receiver, status
 from tests.support.wait import wait_until
-from workers.webhooks import end_push
 
 __all__ = ["platform", "served"]
 
@@ -124,20 +123,40 @@ def test_a_turn_that_ended_before_anybody_looked_is_pushed(platform: Platform) -
         wait_until(lambda: states(told)[-1] == "TASK_STATE_COMPLETED", 1)
 
 
-def test_an_end_that_comes_after_the_look_is_not_given_up(platform: Platform) -> None:
-    """The look saw a line that owes nothing; the turn ends before the line is closed for that."""
+def test_an_end_that_comes_between_the_look_and_the_closing_is_pushed(platform: Platform) -> None:
     kernel, turn_id = turn(platform)
     with receiver() as told, service(platform) as made:
         line = push(platform, turn_id, told)
+        session = kernel.claimed().session
+        kernel.bind(session)
+        kernel.start(session)
 
-        def owes_nothing() -> bool:
+        def is_idle() -> bool:
             [found] = lines.standing(platform, ["w1"])
             return line in found.lines and not found.lines[line].owes(found.last_event_id)
 
-        run_until(made, owes_nothing)
-        assert end_push(platform, "w1", line), "a turn that goes on: nothing to send, nothing ends"
-        run(kernel)
-        assert not end_push(platform, "w1", line), "to be served first"
-        run_until(made, lambda: told.got)
+        run_until(made, is_idle)
+        [found] = lines.standing(platform, ["w1"])
+        kernel.finish(session, text="the answer")
+        made._act(found)
+        run_until(made, lambda: len(told.got) == 2)
         assert states(told)[-1] == "TASK_STATE_COMPLETED"
-        run_until(made, lambda: not lines.standing(platform, ["w1"])[0].lines[line].is_open)
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_hint_that_is_lost_or_of_a_clock_gone_back_costs_a_slice_at_most(
+    platform: Platform, is_lost: bool
+) -> None:
+    control = platform.clients.control
+    lines.hint_push(platform, "w1")
+    control.zadd(keys.PUSHES, {"w2": platform.now_ms() + 1_000_000})
+    with receiver() as told, service(platform) as made:
+        made.run(0.1)
+        before = control.zscore(keys.PUSHES, "w1")
+        kernel, turn_id = turn(platform)
+        push(platform, turn_id, told)
+        if is_lost:
+            control.zadd(keys.PUSHES, {"w1": before})
+        run(kernel)
+        made.run(0.1)
+        run_until(made, lambda: told.got, 2)

@@ -7,20 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import httpx
 import pytest
 import redis
 import standardwebhooks
 
-from app.core import events, keys, lines, webhook_post, webhooks
+from app.core import events, keys, lines, webhooks
 from app.core.platform import Platform
 from app.core.webhooks import Webhook
 from tests.support import receiver as receivers
 from tests.support.receiver import Receiver, receiver, status
 from tests.support.wait import wait_until
 from tests.support.world import new_workspace, real_platform
-from workers import jobs, trimming
-from workers.courier import Courier
+from workers import jobs
 from workers.webhooks import Service
 
 SOON = {
@@ -249,48 +247,6 @@ def test_two_workers_deliver_each_event_once(platform: Platform) -> None:
         assert len(told.ids) == len(set(told.ids)) == 60
 
 
-class Killed(BaseException):
-    """The process is gone: nothing after this runs."""
-
-
-class Dying(httpx.BaseTransport):
-    """Dies once, after the receiver has answered and before anybody knows."""
-
-    def __init__(self, inner: httpx.Client) -> None:
-        self._inner, self.has_died = inner, False
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        answer = self._inner.post(request.url, content=request.read(), headers=request.headers)
-        if not self.has_died:
-            self.has_died = True
-            raise Killed
-        return httpx.Response(answer.status_code)
-
-
-def test_a_worker_that_dies_between_the_answer_and_the_settlement_repeats_the_event(
-    platform: Platform,
-) -> None:
-    with receiver() as told, webhook_post.client(platform) as http:
-        made = hook(platform, told)
-        tell(platform)
-        from workers.receivers import WebhookReceiver
-
-        with httpx.Client(transport=Dying(http)) as dying:
-            courier = Courier(platform, dying)
-            with pytest.raises(Killed):
-                courier.deliver("w1", made.id, WebhookReceiver(made))
-            again_s = courier.deliver("w1", made.id, WebhookReceiver(made))
-            assert again_s is not None and 0 < again_s <= courier.lease_s, "its lease still holds"
-            own = keys.of("w1")
-            record = json.loads(str(platform.clients.data.hget(own["lines"], made.id)))
-            record["lease_until"] = 1
-            platform.clients.data.hset(own["lines"], made.id, json.dumps(record))
-            courier.deliver("w1", made.id, WebhookReceiver(made))
-        assert len(told.ids) == 2
-        assert len(set(told.ids)) == 1, "the receiver can tell the repeat by its id"
-        assert not behind(platform)
-
-
 def test_a_removed_webhook_leaves_nothing_behind(platform: Platform, served: Serve) -> None:
     with receiver(status(500)) as told:
         made = hook(platform, told)
@@ -299,21 +255,6 @@ def test_a_removed_webhook_leaves_nothing_behind(platform: Platform, served: Ser
         webhooks.remove(platform, made.id)
         served(lambda: not platform.clients.data.hlen(keys.of("w1")["lines"]))
         assert not platform.clients.data.exists(keys.of("w1")["owed"], keys.of("w2")["owed"])
-
-
-def test_a_line_that_a_death_left_open_is_closed_by_the_trimming(platform: Platform) -> None:
-    lines.open_one(platform, "w1", "wh_gone", "0-0")
-    trimming.trim(platform)
-    assert not platform.clients.data.exists(keys.of("w1")["owed"])
-    [hit] = [one for one in events.latest(platform, "w1", 9) if one.event == "LIMIT_HIT"]
-    assert hit.mechanism == "webhook_removed"
-
-
-def test_the_trimming_leaves_the_lines_of_a_webhook_alone(platform: Platform) -> None:
-    with receiver() as told:
-        made = hook(platform, told)
-        trimming.trim(platform)
-        assert platform.clients.data.hexists(keys.of("w1")["lines"], made.id)
 
 
 def test_an_old_secret_signs_beside_the_new_one(platform: Platform, served: Serve) -> None:

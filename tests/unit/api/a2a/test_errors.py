@@ -259,3 +259,25 @@ def test_deep_data_is_taken_or_refused_never_a_fault(site: Web, depth: int, plac
         answered(site, json.dumps(body).encode())
     http = site.ask("GET", f"{BASE}/tasks?pageSize=100", headers=JSON)
     assert http.status_code == 200
+
+
+@pytest.mark.parametrize("query", ["pageSize=--5", "pageSize=-", "historyLength=--1"])
+def test_a_query_that_only_looks_like_a_number_is_refused(site: Web, query: str) -> None:
+    assert site.ask("GET", f"{BASE}/tasks?{query}", headers=JSON).status_code == 400
+
+
+@pytest.mark.parametrize("token", ["t\u00f6ken", " token", "to\nken"])
+def test_a_push_token_that_no_header_can_carry_is_refused(site: Web, token: str) -> None:
+    given = {"taskId": send(site), "url": "https://h.example/", "token": token}
+    assert code(site, "CreateTaskPushNotificationConfig", given) == -32602
+
+
+def test_the_same_push_configuration_with_each_message_is_one(site: Web) -> None:
+    ids = set()
+    for name in ("one", "two"):
+        wanted = {"taskPushNotificationConfig": {"url": "https://h.example/", "token": "t"}}
+        given = {"message": message(name=name), "configuration": wanted}
+        task = call(site, "SendMessage", given)["result"]["task"]
+        found = call(site, "ListTaskPushNotificationConfigs", {"taskId": task["id"]})["result"]
+        ids.add(found["configs"][0]["id"])
+    assert len(ids) == 1
