@@ -20,7 +20,7 @@ PAGES = {"/", "/login", "/w/<workspace_id>", "/static/<name>"}
 PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/login", "/", "/static/<name>"}
 ANYWHERE = {
     *("/registry/register", "/registry/heartbeat", "/registry/update-card", "/workspaces:GET"),
-    *("/events/stream", "/admin/schedules/health", "/admin/login-links", "/cron/explain"),
+    *("/events/stream", "/ws", "/admin/schedules/health", "/admin/login-links", "/cron/explain"),
 }
 W = "/workspaces/<workspace_id>"
 TASK, CARD = f"{W}/a2a/tasks/<task_id>", ".well-known/agent-card.json"
@@ -37,7 +37,7 @@ SCOPE_OF = {
     **dict.fromkeys(("GET /workspaces", "GET /events/stream", "GET /metrics"), "read"),
     **dict.fromkeys(("GET /admin/schedules/health", "POST /admin/login-links"), "read"),
     **{f"GET {W}/schedules/{noun}": "read" for noun in ("forecast", "export")},
-    "GET /cron/explain": "read",
+    **dict.fromkeys(("GET /cron/explain", "GET /ws"), "read"),
     f"POST {W}/schedules/import": "operate",
     **dict.fromkeys((f"POST {W}/a2a", f"GET {W}/a2a/queue/<queue_id>"), "send"),
     **dict.fromkeys((f"POST {W}/a2a/message:send", f"POST {W}/a2a/message:stream"), "send"),
