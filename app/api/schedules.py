@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 from app.api import models, views
 from app.api.bounds import check_prompt
 from app.api.operation import answer, operation, platform, token
+from app.api.tracing import traceparent
 from app.core import backfills, cron, forecasting, ledger, workspaces
 from app.core import schedules as core
 from app.core.clock import rfc3339
@@ -101,7 +102,8 @@ def remove_schedule(workspace_id: str, schedule_id: str) -> Response:
 def run_schedule(workspace_id: str, schedule_id: str) -> Response:
     """Fire once now, beside the schedule's times."""
     workspaces.require(platform(), workspace_id)
-    return answer(views.fire(core.run_now(platform(), workspace_id, schedule_id)), 202)
+    made = core.run_now(platform(), workspace_id, schedule_id, traceparent())
+    return answer(views.fire(made), 202)
 
 
 @blueprint.post(f"{BASE}/<schedule_id>/pause")

@@ -38,7 +38,7 @@ CLOSES = {
 
 
 class Connection:
-    """One client; ``on_end`` is called once, when nothing more can be said to it."""
+    """One client; ``on_end`` is called when nothing more can be said to it."""
 
     def __init__(self, platform: Platform, sock: Any, on_end: Callable[[], None]) -> None:
         self._clock, self._settings = platform.clock, platform.settings

@@ -322,14 +322,18 @@ def is_outlasted(platform: Platform, workspace_id: str, turn: Turn) -> bool:
     return bool(last.get("seq", 0) < turn.seq and due_at < last["ended_at"])
 
 
-def run_now(platform: Platform, workspace_id: str, schedule_id: str) -> Fire:
-    """Fire a schedule once, now, beside its times.
+def run_now(
+    platform: Platform, workspace_id: str, schedule_id: str, traceparent: str | None = None
+) -> Fire:
+    """Fire a schedule once, now, beside its times; the turn belongs to the caller's trace.
 
     Raises:
         ScheduleNotFound.
     """
     schedule, now = get(platform, workspace_id, schedule_id), platform.now_ms()
     args = fire_args(platform, schedule, [now, now], "manual", now)
+    if traceparent:
+        args["body"] = json.dumps({**json.loads(args["body"]), "traceparent": traceparent})
     if ends_other(schedule):  # first: a death right after the fire leaves it not unseen
         doorbell.watch(platform, workspace_id, LATEST_LOOK_S)
     _, _, runnable, _, outcome = platform.run("fire", workspace_id, **args)

@@ -57,7 +57,7 @@ SCOPE_OF = {
     **dict.fromkeys((f"POST {W}/activity", f"POST {W}/notify"), "runtime"),
     **dict.fromkeys(("POST /workspaces", f"PATCH {W}", f"DELETE {W}"), "operate"),
     **dict.fromkeys((f"POST {W}/pause", f"POST {W}/resume", f"POST {W}/schedules"), "operate"),
-    f"GET {W}/memories": "read or runtime",
+    **dict.fromkeys((f"GET {W}/memories", f"GET {W}/delegations"), "read or runtime"),
     **dict.fromkeys((f"POST {W}/memories", f"DELETE {W}/memories"), "runtime or operate"),
     f"DELETE {W}/memories/<memory_id>": "runtime or operate",
     f"POST {W}/turns/<turn_id>/replay": "operate",
