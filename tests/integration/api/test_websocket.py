@@ -2,11 +2,12 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -207,17 +208,25 @@ def test_a_slow_client_is_told_from_where_to_read_again(make: Make) -> None:
         assert told(connection)["id"] == after, "it goes on"
 
 
-def test_a_client_that_takes_nothing_is_dropped_and_its_place_is_free(
-    make: Make, capfd: pytest.CaptureFixture[str]
-) -> None:
+def limits_hit(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str]]:
+    """Mechanism and setting of each; every one names its limit and what was measured."""
+    found = [one for one in logs if one["event"] == "LIMIT_HIT"]
+    for one in found:
+        (limit,) = [name for name in one if name.startswith("limit_")]
+        assert one[limit.replace("limit_", "measured_")] >= one[limit], one
+    return [(one["mechanism"], one["setting"]) for one in found]
+
+
+def test_a_client_that_takes_nothing_is_dropped_and_its_place_is_free(make: Make) -> None:
     site = make(streams_max=1, stream_write_timeout_s=0.3)
     site.workspace("w1")
-    with serving(site.app) as port, stuck(port):
+    with capture_logs() as logs, serving(site.app) as port, stuck(port):
         for _ in range(40):
             say(site, "x" * 200_000)
         with client_soon(port) as connection:
             told(connection)
         site.app.extensions["turnkeeper"].stop()
+    assert ("stream_write", "TURNKEEPER_STREAM_WRITE_TIMEOUT_S") in limits_hit(logs)
 
 
 @contextmanager
@@ -242,18 +251,24 @@ def stuck(port: int) -> Iterator[socket.socket]:
 def test_a_client_that_answers_no_ping_is_dropped(make: Make) -> None:
     site = make(streams_max=1, stream_ping_s=0.1, stream_write_timeout_s=0.3)
     site.workspace("w1")
-    with serving(site.app) as port, stuck(port), client_soon(port) as connection:
+    with (
+        capture_logs() as logs,
+        serving(site.app) as port,
+        stuck(port),
+        client_soon(port) as connection,
+    ):
         told(connection)
-        wait_until(lambda: connection.latency >= 0, 1)
         with pytest.raises(TimeoutError):  # this one answers them, and stays
             named(connection, "never", 1)
         site.app.extensions["turnkeeper"].stop()
+    silent = ("stream_silent", "TURNKEEPER_STREAM_WRITE_TIMEOUT_S")
+    assert limits_hit(logs).count(silent) == 1
 
 
 def test_what_a_client_sends_is_ignored_up_to_a_bound(make: Make) -> None:
     site = make(body_max_bytes=1024)
     site.workspace("w1")
-    with opened(site) as connection:
+    with capture_logs() as logs, opened(site) as connection:
         told(connection)
         for _ in range(5):
             connection.send("x" * 1024)
@@ -265,6 +280,7 @@ def test_what_a_client_sends_is_ignored_up_to_a_bound(make: Make) -> None:
         close = ending(connection)
         assert close.code == 1009
         assert "1024" in close.reason and "TURNKEEPER_BODY_MAX_BYTES" in close.reason
+    assert ("body_max", "TURNKEEPER_BODY_MAX_BYTES") in limits_hit(logs)
 
 
 def test_a_revoked_token_ends_it(make: Make) -> None:
