@@ -188,7 +188,8 @@ class Service:
                 if cursor is None:
                     continue
                 lines.open_one(self.platform, *unit, cursor)
-            elif not action.is_owed and end_push(self.platform, *unit):
+            elif not action.is_owed:
+                self._end_push(*unit)
                 continue
             self._want(unit, receiver.id)
         if any(found.lines.get(PUSH + one) is None for one in found.pushes) or any(

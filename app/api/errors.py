@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
+from app.api.upgrade import VERSION, UpgradeRequired
 from app.core import egress, errors
 from app.core.errors import TurnkeeperError
 
@@ -58,6 +59,7 @@ STATUS: dict[str, int] = {
     egress.AnswerTooSlow.code: 504,
     "not_json": 400,
     "body_too_large": 413,
+    UpgradeRequired.code: 426,
 }
 
 RETRY_AFTER_S = {
@@ -100,6 +102,9 @@ def problem(status: int, code: str, title: str, detail: str, fields: dict[str, A
     response = Response(text, status, content_type="application/problem+json")
     if code in RETRY_AFTER_S:
         response.headers["Retry-After"] = str(RETRY_AFTER_S[code])
+    if status == 426:
+        response.headers["Upgrade"] = "websocket"
+        response.headers["Sec-WebSocket-Version"] = VERSION
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

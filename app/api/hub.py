@@ -33,6 +33,10 @@ class Waiter:
         self._platform = platform
         self._woken = woken
 
+    def wake(self) -> None:
+        """End its wait: there is something beside events to look at."""
+        self._woken.set()
+
     def wait(self, seconds: float) -> bool:
         """Until something may have changed, or the seconds have passed. Clears the wake-up."""
         woken = self._platform.clock.wait(self._woken, seconds)

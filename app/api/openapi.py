@@ -13,7 +13,7 @@ def document(app: Flask) -> dict[str, Any]:
     whole: dict[str, Any] = copy.deepcopy(spec.spec)
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
-        if not hasattr(view, "replies"):
+        if not hasattr(view, "replies") or rule.websocket:  # its plain twin is the described one
             continue
         path = rule.rule.replace("<", "{").replace(">", "}")
         for method in (rule.methods or set()) & {"GET", "POST", "PATCH", "DELETE"}:

@@ -17,7 +17,7 @@ from spectree import SecurityScheme, SpecTree
 from spectree.models import SecureType, SecuritySchemeData
 from werkzeug.exceptions import MethodNotAllowed
 
-from app.api import bodies, loopback
+from app.api import bodies, loopback, upgrade
 from app.core.errors import Forbidden, InvalidInput, Unauthorized
 from app.core.platform import Platform
 from app.core.tokens import COOKIE, Token, find
@@ -257,15 +257,18 @@ def refuse_head() -> None:
 def _presented() -> str | None:
     """The bearer token, or the cookie of a browser that asks from our own pages.
 
-    A cookie never authorizes a change asked for by another site.
+    A cookie never authorizes a change asked for by another site, nor a WebSocket, which another
+    site could read.
     """
     kind, _, text = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer" and text:
         return text.strip()
+    is_socket = upgrade.is_asked(request)
+    if is_socket and (offered := upgrade.token(request)):
+        return offered
     cookie = request.cookies.get(COOKIE)
-    if cookie and (request.method in ("GET", "HEAD") or _same_origin()):
-        return cookie
-    return None
+    is_reading = request.method in ("GET", "HEAD") and not is_socket
+    return cookie if cookie and (is_reading or _same_origin()) else None
 
 
 def _same_origin() -> bool:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from app.api import models, views
 from app.api.bounds import check_prompt
 from app.api.operation import answer, operation, platform, token
-from app.core import backfills, cron, forecasting, ledger, trace, workspaces
+from app.api.tracing import traceparent
+from app.core import backfills, cron, forecasting, ledger, workspaces
 from app.core import schedules as core
 from app.core.clock import rfc3339
 from app.core.errors import InvalidInput
@@ -101,8 +102,7 @@ def remove_schedule(workspace_id: str, schedule_id: str) -> Response:
 def run_schedule(workspace_id: str, schedule_id: str) -> Response:
     """Fire once now, beside the schedule's times; a ``traceparent`` reaches the agent."""
     workspaces.require(platform(), workspace_id)
-    traceparent = trace.parent(request.headers.get("traceparent"))
-    made = core.run_now(platform(), workspace_id, schedule_id, traceparent)
+    made = core.run_now(platform(), workspace_id, schedule_id, traceparent())
     return answer(views.fire(made), 202)
 
 

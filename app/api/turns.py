@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 
 from app.api import models, views
 from app.api.operation import answer, operation, platform
+from app.api.tracing import traceparent
 from app.core import sessions, turns, workspaces
 from app.core.errors import StaleFence
 
@@ -51,7 +52,7 @@ def cancel_turn(workspace_id: str, turn_id: str, body: models.Reason) -> Respons
 def replay_turn(workspace_id: str, turn_id: str) -> Response:
     """Queue an ended turn again, as a new turn that names the old one."""
     workspaces.require(platform(), workspace_id)
-    accepted = turns.replay(platform(), workspace_id, turn_id)
+    accepted = turns.replay(platform(), workspace_id, turn_id, traceparent())
     return answer(shown_turn(workspace_id, accepted.turn_id), 202)
 
 

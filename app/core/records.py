@@ -44,6 +44,7 @@ class Turn(Record):
     redeliver: str | None = None
     max_attempts: int | None = None
     replay_of: str | None = None
+    from_workspace_id: str | None = None
     push: Sequence[str] = ()
     overlap_policy: str | None = None
     coalesced: Sequence[int] = ()

@@ -215,7 +215,9 @@ class Settings(BaseSettings):
         16, ge=1, description="Deliveries at a time in one worker; a quarter for one receiver."
     )
     stream_write_timeout_s: Seconds = Field(
-        30, gt=0, description="Who takes nothing of an A2A stream for so long is dropped."
+        30,
+        gt=0,
+        description="Who takes nothing of an A2A stream or a WebSocket for so long is dropped.",
     )
     a2a_ping_s: Seconds = Field(
         2, gt=0, description="Comment ping on a quiet A2A stream; clients leave after 5 s."

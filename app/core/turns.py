@@ -36,6 +36,7 @@ class Request:
     and only a send of the same body by the same principal counts as its repeat. ``asked`` is what
     the caller sent, where ``body`` and ``context_id`` carry what was made for this call: a repeat
     is told by what was asked. ``push`` is written with the turn, under the turn's id.
+    ``from_workspace_id``: whose agent asks, where one does.
     """
 
     body: Mapping[str, Any]
@@ -48,6 +49,7 @@ class Request:
     expires_in_s: float | None = None
     redeliver: str | None = None
     replay_of: str | None = None
+    from_workspace_id: str | None = None
     asked: Mapping[str, Any] | None = None
     push: Config | None = None
     turn_id: str = field(default_factory=lambda: ids.new("trn"))
@@ -86,6 +88,7 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
         "context_id": request.context_id,
         "redeliver": request.redeliver,
         "replay_of": request.replay_of,
+        "from_workspace_id": request.from_workspace_id,
     }
     reply = platform.run(
         "submit",
@@ -143,7 +146,13 @@ def read_parts(platform: Platform, workspace_id: str, turn_id: str) -> tuple[Any
     return json.loads(body) if body else None, json.loads(result) if result else None
 
 
-def listing(platform: Platform, workspace_id: str, state: str | None, limit: int) -> list[Turn]:
+def listing(
+    platform: Platform,
+    workspace_id: str,
+    state: str | None,
+    limit: int,
+    origin: str | None = None,
+) -> list[Turn]:
     """Turns, newest accepted first among the open, then newest ended; at most ``limit``."""
     if state is not None and state not in TRANSITIONS:
         raise InvalidInput("state", f"one of {', '.join(TRANSITIONS)}")
@@ -157,7 +166,11 @@ def listing(platform: Platform, workspace_id: str, state: str | None, limit: int
                 break
             texts = data.hmget(own["turns"], part)
             turns = [Turn.parse(text) for text in texts if text]
-            found += [turn for turn in turns if state in (None, turn.state)]
+            found += [
+                turn
+                for turn in turns
+                if state in (None, turn.state) and origin in (None, turn.origin)
+            ]
             start += page
     return found[:limit]
 
@@ -187,8 +200,12 @@ def cancel(platform: Platform, workspace_id: str, turn_id: str, reason: str) -> 
     raise StaleFence(turn_id=turn_id)
 
 
-def replay(platform: Platform, workspace_id: str, turn_id: str) -> Accepted:
+def replay(
+    platform: Platform, workspace_id: str, turn_id: str, traceparent: str | None = None
+) -> Accepted:
     """Queue an ended turn again, as a new turn that names the old one.
+
+    It belongs to the caller's trace where there is one, else to the old turn's.
 
     Raises:
         IllegalTransition: the turn has not ended.
@@ -198,7 +215,12 @@ def replay(platform: Platform, workspace_id: str, turn_id: str) -> Accepted:
         raise IllegalTransition(f"only an ended turn can be replayed; this one is {turn.state}")
     body, _ = read_parts(platform, workspace_id, turn_id)
     request = Request(
-        body=body, origin=turn.origin, lane=turn.lane, context_id=turn.context_id, replay_of=turn.id
+        body=body | ({"traceparent": traceparent} if traceparent else {}),
+        origin=turn.origin,
+        lane=turn.lane,
+        context_id=turn.context_id,
+        replay_of=turn.id,
+        from_workspace_id=turn.from_workspace_id,
     )
     return submit(platform, workspace_id, request)
 

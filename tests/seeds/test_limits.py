@@ -332,7 +332,7 @@ NO_LIMITS = {
     "retention of what has ended: a later request for it is told so (404)": "turns_kept "
     "turn_retention_s fires_kept idempotency_ttl_s deliveries_kept",
     "an address refused, or an attempt cut off: its row says so": "egress_allow webhook_timeout_s",
-    "a client that takes nothing; logged with mechanism=stream_write": "stream_write_timeout_s",
+    "who takes nothing; mechanism=stream_write or stream_silent": "stream_write_timeout_s",
     "the ceiling's first rung; the request names the ceiling": "checkpoint_grace_s",
     "a process that does not stop in time; logged with mechanism=drain": "drain_s",
     "a store that does not answer: 503 store_unavailable": "redis_timeout_s",

@@ -60,6 +60,7 @@ def routes() -> list[tuple[str, str, Any]]:
     return sorted(
         (method, rule.rule, app.view_functions[rule.endpoint])
         for rule in app.url_map.iter_rules()
+        if not rule.websocket  # it has a plain twin
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     )
 

@@ -15,8 +15,9 @@ from flask import current_app, request
 from app.api.a2a.faults import Fault
 from app.api.bounds import check_prompt
 from app.api.hub import Hub, Waiter
-from app.api.operation import platform, token
-from app.core import follow_up, ids, keys, trace, turns
+from app.api.operation import platform, require, token
+from app.api.tracing import traceparent
+from app.core import delegations, follow_up, ids, keys, turns, workspaces
 from app.core.a2a import shapes
 from app.core.errors import AnswerPending, IdempotencyConflict, InvalidInput
 from app.core.push import Config
@@ -61,7 +62,8 @@ def accept(workspace_id: str, send: Send) -> turns.Accepted:
     message = send.message
     if message.get("taskId"):
         return _follow(workspace_id, send)
-    is_agent = send.metadata.get("origin") == "agent"
+    from_id = _from(send.metadata.get("from_workspace_id"))
+    is_agent = bool(from_id) or send.metadata.get("origin") == "agent"
     redeliver = send.metadata.get("redeliver")
     if redeliver not in (None, *REDELIVER):
         raise InvalidInput("params.metadata.redeliver", f"one of {', '.join(REDELIVER)}")
@@ -70,9 +72,9 @@ def accept(workspace_id: str, send: Send) -> turns.Accepted:
         "message": {"messageId": ids.new("msg"), **message},
         "protocol": send.protocol,
     }
-    if traceparent := _traceparent():
-        body["traceparent"] = traceparent
-    return turns.submit(
+    if trace := traceparent():
+        body["traceparent"] = trace
+    taken = turns.submit(
         platform(),
         workspace_id,
         turns.Request(
@@ -87,8 +89,27 @@ def accept(workspace_id: str, send: Send) -> turns.Accepted:
             expires_in_s=send.expires_in_s,
             redeliver=redeliver,
             push=send.push,
+            from_workspace_id=from_id,
         ),
     )
+    if from_id and taken.outcome == "accepted":
+        delegations.note(platform(), from_id, workspace_id, taken.turn_id, send.text)
+    return taken
+
+
+def _from(workspace_id: Any) -> str | None:
+    """Whose agent asks: only who holds that agent's token may say so.
+
+    Raises:
+        InvalidInput, Forbidden, WorkspaceNotFound.
+    """
+    if workspace_id is None:
+        return None
+    if not isinstance(workspace_id, str) or not workspace_id:
+        raise InvalidInput("params.metadata.from_workspace_id", "the id of a workspace")
+    require("runtime", workspace_id)
+    workspaces.require(platform(), workspace_id)
+    return workspace_id
 
 
 def _follow(workspace_id: str, send: Send) -> turns.Accepted:
@@ -103,14 +124,10 @@ def _follow(workspace_id: str, send: Send) -> turns.Accepted:
         protocol=send.protocol,
         principal=token().id,
         idempotency_key=request.headers.get("Idempotency-Key"),
-        traceparent=_traceparent(),
+        traceparent=traceparent(),
         push=send.push,
     )
     return follow_up.submit(platform(), workspace_id, turn.id, given)
-
-
-def _traceparent() -> str | None:
-    return trace.parent(request.headers.get("traceparent"))
 
 
 def _check(send: Send) -> None:

@@ -20,7 +20,8 @@ from app.api.a2a.faults import Fault
 from app.api.a2a.telling import Teller
 from app.api.hub import Follower
 from app.api.operation import platform, still_allowed
-from app.api.streams import PING, RETRY_S, SSE
+from app.api.streams import PING, SSE
+from app.api.watching import RETRY_S
 from app.core import events, turns
 from app.core.a2a import shapes
 from app.core.platform import Platform

@@ -16,7 +16,8 @@ class RpcRequest(Lenient):
     params: dict[str, Any] = Field(
         default_factory=dict,
         description="Those of the method, as A2A 1.0 or 0.3 has it. Of message/send beside them: "
-        "metadata {origin, redeliver: on_loss | never}, expires_in_seconds, priority.",
+        "metadata {origin, from_workspace_id, redeliver: on_loss | never}, expires_in_seconds, "
+        "priority.",
     )
 
 
@@ -144,3 +145,33 @@ class Sessions(BaseModel):
     """Sessions, the live ones first."""
 
     sessions: list[Session]
+
+
+class DelegationQuery(Page):
+    """Which way; left out: both."""
+
+    direction: Literal["sent", "received"] | None = None
+
+
+class Delegation(BaseModel):
+    """A turn that one workspace's agent asks of another's; ``delegation_id`` is the turn's id.
+
+    ``source_id``: null where the sender named no workspace. ``status`` is the turn's state: null
+    where it is no longer kept, or where the token does not reach the workspace it was sent to.
+    """
+
+    delegation_id: str
+    direction: Literal["sent", "received"]
+    source_id: str | None
+    target_id: str
+    summary: str
+    status: str | None
+    created_at: str | None
+    updated_at: str | None
+    ended_at: str | None
+
+
+class Delegations(BaseModel):
+    """Delegations, the newest first."""
+
+    delegations: list[Delegation]

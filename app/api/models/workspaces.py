@@ -166,3 +166,9 @@ class StreamQuery(BaseModel):
     """From where to replay: an age such as ``10m``, or an event id."""
 
     since: Annotated[str, Field(max_length=40)] | None = None
+
+
+class SocketQuery(StreamQuery):
+    """Of which workspace; left out: of every one that the token reaches."""
+
+    workspace: Name | None = None

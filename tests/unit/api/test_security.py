@@ -20,7 +20,7 @@ PAGES = {"/", "/login", "/w/<workspace_id>", "/static/<name>"}
 PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/login", "/", "/static/<name>"}
 ANYWHERE = {
     *("/registry/register", "/registry/heartbeat", "/registry/update-card", "/workspaces:GET"),
-    *("/events/stream", "/admin/schedules/health", "/admin/login-links", "/cron/explain"),
+    *("/events/stream", "/ws", "/admin/schedules/health", "/admin/login-links", "/cron/explain"),
 }
 W = "/workspaces/<workspace_id>"
 TASK, CARD = f"{W}/a2a/tasks/<task_id>", ".well-known/agent-card.json"
@@ -37,7 +37,7 @@ SCOPE_OF = {
     **dict.fromkeys(("GET /workspaces", "GET /events/stream", "GET /metrics"), "read"),
     **dict.fromkeys(("GET /admin/schedules/health", "POST /admin/login-links"), "read"),
     **{f"GET {W}/schedules/{noun}": "read" for noun in ("forecast", "export")},
-    "GET /cron/explain": "read",
+    **dict.fromkeys(("GET /cron/explain", "GET /ws"), "read"),
     f"POST {W}/schedules/import": "operate",
     **dict.fromkeys((f"POST {W}/a2a", f"GET {W}/a2a/queue/<queue_id>"), "send"),
     **dict.fromkeys((f"POST {W}/a2a/message:send", f"POST {W}/a2a/message:stream"), "send"),
@@ -57,7 +57,7 @@ SCOPE_OF = {
     **dict.fromkeys((f"POST {W}/activity", f"POST {W}/notify"), "runtime"),
     **dict.fromkeys(("POST /workspaces", f"PATCH {W}", f"DELETE {W}"), "operate"),
     **dict.fromkeys((f"POST {W}/pause", f"POST {W}/resume", f"POST {W}/schedules"), "operate"),
-    f"GET {W}/memories": "read or runtime",
+    **dict.fromkeys((f"GET {W}/memories", f"GET {W}/delegations"), "read or runtime"),
     **dict.fromkeys((f"POST {W}/memories", f"DELETE {W}/memories"), "runtime or operate"),
     f"DELETE {W}/memories/<memory_id>": "runtime or operate",
     f"POST {W}/turns/<turn_id>/replay": "operate",
