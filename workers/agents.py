@@ -5,6 +5,7 @@ bounded pool. What it goes by is stored, so a killed worker is followed by any o
 leases have run out.
 """
 
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
@@ -21,7 +22,7 @@ from workers.adapters.a2a_http import Clients, Unreachable
 from workers.contacts import Contacts
 from workers.conversation import Conversation, Unit
 
-LEASE_S, RENEW_S = 15.0, 1.0
+LEASE_S, RENEW_S = 10.0, 1.0
 WAIT_S, AWAY_S = 0.25, 0.25
 LOOK_MOST, LOOK_HOLD_S = 100, 10.0
 LIVE_LOOK_S = 5.0
@@ -86,7 +87,15 @@ class Service:
         self._contacts.collect()
 
     def close(self) -> None:
-        """Put everything down; another worker goes on with it."""
+        """Put everything down; another worker goes on with it. An answer that an agent holds would
+        be lost by that, so it has some time to come."""
+        clock = self.platform.clock
+        end = clock.monotonic() + self.platform.settings.drain_s / 2
+        while self._count(True) and clock.monotonic() < end:
+            with suppress(RedisError):
+                self._renew()
+            self._collect()
+            clock.wait(threading.Event(), WAIT_S)
         for unit, _ in self._running.values():
             unit.stop.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -161,7 +170,8 @@ class Service:
         }
         reason = "no slot was free to hold the agent's answer"
         with suppress(StaleFence):
-            agents.decline(self.platform, workspace_id, session, "hold_slots", reason, 0, facts)
+            here = (self.platform, workspace_id, session.id, session.fence)
+            agents.decline(*here, "hold_slots", reason, 0, facts)
 
     def _converse(self, found: Workspace, unit: Unit) -> None:
         """In a thread of the pool."""
@@ -223,7 +233,5 @@ class Service:
             if error is not None:
                 log.error("conversation broke", session_id=session_id, exc_info=error)
             if error is not None or not unit.stop.is_set():
-                self._put_down_if_held(unit)
-
-    def _put_down_if_held(self, unit: Unit) -> None:
-        agents.hold(self.platform, unit.workspace_id, unit.session_id, unit.token, 0)
+                with suppress(RedisError):
+                    agents.hold(self.platform, unit.workspace_id, unit.session_id, unit.token, 0)

@@ -6,9 +6,11 @@ session was asked. So another worker goes on where one died.
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
+from redis.exceptions import RedisError
 
 from app.core import agents, keys, sessions
 from app.core.agents import Held
@@ -22,6 +24,7 @@ from workers.adapters.a2a_wire import NotA2A, Said
 
 INSTANCE = "a2a"
 KEEPALIVE_S = 75.0
+AWAY_S = 0.5
 ORPHAN_LOOK_S = 1.0
 SUBSCRIBE_TRIES = 3
 log = structlog.get_logger(__name__)
@@ -85,6 +88,18 @@ class Conversation:
         session = self.session
         return self.platform, self.unit.workspace_id, session.id, session.fence
 
+    def _say(self, write: Callable[..., object], *words: object) -> None:
+        """Write what the agent said, however long Redis is away: nobody else has heard it."""
+        while True:
+            try:
+                write(*self._place(), *words)
+                return
+            except RedisError:
+                if self.unit.stop.is_set():
+                    raise
+                log.warning("an agent's word waits for redis", session_id=self.session.id)
+                self.platform.clock.wait(self.unit.stop, AWAY_S)
+
     # Sending.
 
     def _send(self) -> None:
@@ -95,14 +110,7 @@ class Conversation:
                 self._holding,
             )
         except Declined as refusal:
-            agents.decline(
-                self.platform,
-                self.unit.workspace_id,
-                self.session,
-                refusal.mechanism,
-                refusal.reason,
-                refusal.retry_after_s,
-            )
+            self._say(agents.decline, refusal.mechanism, refusal.reason, refusal.retry_after_s)
         except Unreachable as error:
             self._give_back("delivery_failed", str(error))
         except (AgentError, NotA2A) as error:
@@ -114,15 +122,16 @@ class Conversation:
         """Once a second while the agent holds the answer back: it has the message by now."""
         self._look()
         if "begun" not in self._asked:
-            self._asked.add("begun")
-            sessions.deliver(*self._place())
-            sessions.start(*self._place(), INSTANCE)
+            with suppress(RedisError):  # the agent goes on; so do we, in a second
+                sessions.deliver(*self._place())
+                sessions.start(*self._place(), INSTANCE)
+                self._asked.add("begun")
 
     def _answered(self, said: Said) -> None:
         self._remote = said.task_id
         if not said.is_message:
-            sessions.deliver(*self._place(), remote=said.task_id, remote_context=said.context_id)
-            sessions.start(*self._place(), INSTANCE)
+            self._say(sessions.deliver, said.task_id, said.context_id)
+            self._say(sessions.start, INSTANCE)
         self.unit.is_sending = False
         if not self._take(said):
             self._follow(said.task_id)
@@ -130,7 +139,7 @@ class Conversation:
     # Following.
 
     def _follow(self, task_id: str) -> None:
-        sessions.start(*self._place(), INSTANCE)
+        self._say(sessions.start, INSTANCE)
         settings = self.platform.settings
         tries_left, pause_s = SUBSCRIBE_TRIES, settings.agent_poll_s
         while True:
@@ -189,7 +198,7 @@ class Conversation:
             self._progress(said)
             return False
         outcome, result = ending_of(said, self.platform.settings.output_max_bytes)
-        sessions.finish(*self._place(), outcome, result)
+        self._say(sessions.finish, outcome, result)
         return True
 
     def _progress(self, said: Said) -> None:
@@ -197,10 +206,10 @@ class Conversation:
         if said.text and said.text != self._words:
             self._words, self._told_at = said.text, now
             text = said.text[: self.platform.settings.prompt_max_bytes]
-            sessions.progress(*self._place(), "text", {"text": text}, INSTANCE)
+            self._say(sessions.progress, "text", {"text": text}, INSTANCE)
         elif now - self._told_at >= KEEPALIVE_S:
             self._told_at = now
-            sessions.progress(*self._place(), "keepalive", {}, INSTANCE)
+            self._say(sessions.progress, "keepalive", {}, INSTANCE)
 
     # What the session is asked, and its end by the platform.
 
@@ -260,9 +269,9 @@ class Conversation:
 
     def _give_back(self, mechanism: str, reason: str) -> None:
         holds = mechanism == "delivery_failed"
-        sessions.release(*self._place(), mechanism, reason, counts=True, holds=holds)
+        self._say(sessions.release, mechanism, reason, True, holds)
 
     def _fail(self, error: AgentError | NotA2A) -> None:
         code = f"agent_{error.code}" if isinstance(error, AgentError) else "not_a2a"
         result = {"text": "", "error": {"code": code, "message": str(error)[:2000]}}
-        sessions.finish(*self._place(), "failed", result)
+        self._say(sessions.finish, "failed", result)

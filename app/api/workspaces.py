@@ -163,6 +163,14 @@ def log_activity(workspace_id: str, body: models.Activity) -> Response:
     return answer({"status": "ok", "id": event_id}, 201)
 
 
+@blueprint.get("/workspaces/<workspace_id>/delegations")
+@operation("read", tag="activity", reply=models.Delegations)
+def list_delegations(workspace_id: str) -> Response:
+    """Answered for agents of the field platform, which ask for it; always empty."""
+    core.require(platform(), workspace_id)
+    return answer([])
+
+
 @blueprint.post("/workspaces/<workspace_id>/notify")
 @operation("runtime", tag="activity", body=models.Notify, reply=models.Appended)
 def notify(workspace_id: str, body: models.Notify) -> Response:

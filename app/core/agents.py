@@ -144,7 +144,8 @@ def _read(reply: list[Any]) -> Held | Gone | Later:
 def decline(
     platform: Platform,
     workspace_id: str,
-    session: Session,
+    session_id: str,
+    fence: int,
     mechanism: str,
     reason: str,
     retry_after_s: float = 0,
@@ -160,8 +161,8 @@ def decline(
     reply = platform.run(
         "decline",
         workspace_id,
-        session_id=session.id,
-        fence=session.fence,
+        session_id=session_id,
+        fence=fence,
         mechanism=mechanism,
         reason=reason,
         retry_after_ms=round(retry_after_s * 1000),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field, RootModel
 
 from app.api.models.base import (
     Lenient,
@@ -180,6 +180,11 @@ class Activities(BaseModel):
     """The newest entry first."""
 
     activities: list[ActivityRow]
+
+
+class Delegations(RootModel[list[dict[str, Any]]]):
+    """What the field platform's agents have given to others. Here each is a turn of the other's
+    workspace, so there is none to tell of."""
 
 
 class Notify(Lenient):

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from app.core import turns, why, workspaces
+from app.core.clock import rfc3339
 from tests.integration.agents.conftest import Site, site_on
 from tests.support import receiver as receivers
 from tests.support.kernel import Kernel
@@ -162,6 +163,48 @@ def test_the_ceiling_ends_a_deaf_agent_that_holds_its_answer(real_redis: redis.R
         one, two = kernel.submit().turn_id, kernel.submit().turn_id
         assert site.ended(kernel, one).state == "force_idled"
         assert site.ended(kernel, two).state == "completed", "the slot is free, the thread too"
+
+
+def playing(told: Receiver, state: list[str]) -> None:
+    """Answers every method with the task ``T1`` in the state that stands in the list."""
+
+    def answer(handler: Handler) -> None:
+        task = {"kind": "task", "id": "T1", "contextId": "c", "status": {"state": state[0]}}
+        rpc(task)(handler)
+
+    told.then(answer)
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_an_agent_that_takes_it_is_asked_to_save_and_stop(site: Site, takes: bool) -> None:
+    state = ["working"]
+    with receiver() as told:
+        playing(told, state)
+        kernel = old(site, told, agent_checkpoint=takes)
+        turn_id = kernel.submit().turn_id
+        site.until(lambda: kernel.turn(turn_id).state == "running")
+        session = kernel.session(str(kernel.turn(turn_id).session_id))
+        deadline_ms = kernel.ask(session, "checkpoint", "operator")
+        count = len(told.got)
+        site.until(lambda: len(told.got) > count + 12)
+        assert len(sent(told)) == (2 if takes else 1), "asked once, and only who takes it"
+        if takes:
+            asked = sent(told)[1]["message"]
+            assert (asked["taskId"], asked["messageId"]) == ("T1", f"{session.id}-checkpoint")
+            assert asked["metadata"]["turnkeeper"]["deadline_at"] == rfc3339(deadline_ms)
+        state[0] = "completed"
+        assert site.ended(kernel, turn_id).state == "completed"
+
+
+def test_a_task_that_the_agent_does_not_know_any_more_is_lost(site: Site) -> None:
+    task = {"kind": "task", "id": "T1", "contextId": "c", "status": {"state": "working"}}
+    unknown = rpc(error={"code": -32001, "message": "Task not found"})
+    with receiver(rpc(task), unknown, BARE) as told:
+        kernel = old(site, told)
+        turn_id = kernel.submit().turn_id
+        assert site.ended(kernel, turn_id).state == "completed"
+        assert (kernel.turn(turn_id).attempt, kernel.turn(turn_id).losses) == (2, 1)
+        assert kernel.events("TURN_RETURNED")[0]["mechanism"] == "lost"
 
 
 def test_a_cancel_reaches_the_remote_task_and_no_other(site: Site) -> None:
