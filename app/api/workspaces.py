@@ -164,7 +164,7 @@ def log_activity(workspace_id: str, body: models.Activity) -> Response:
 
 
 @blueprint.get("/workspaces/<workspace_id>/delegations")
-@operation("read", tag="activity", reply=models.Delegations)
+@operation("runtime", tag="activity", reply=models.Delegations)
 def list_delegations(workspace_id: str) -> Response:
     """Answered for agents of the field platform, which ask for it; always empty."""
     core.require(platform(), workspace_id)

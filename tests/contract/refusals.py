@@ -80,6 +80,11 @@ def deliver(kernel: Kernel, session: Session) -> None:
     sessions.deliver(kernel.platform, kernel.id, session.id, session.fence)
 
 
+def name_remote(kernel: Kernel, session: Session, remote: str) -> list[Any]:
+    words = {"remote": remote, "remote_context": "c"}
+    return kernel.run("deliver", session_id=session.id, fence=session.fence, **words)
+
+
 def decline(kernel: Kernel, session: Session) -> None:
     agents.decline(kernel.platform, kernel.id, session.id, session.fence, "busy", "as told")
 

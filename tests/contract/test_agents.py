@@ -2,11 +2,11 @@
 
 import pytest
 
-from app.core import agents, why, workspaces
+from app.core import agents, keys, why, workspaces
 from app.core.agents import Gone, Held, Later
 from app.core.records import Session
 from tests.contract.conftest import Pass
-from tests.contract.refusals import live
+from tests.contract.refusals import live, name_remote
 from tests.support.kernel import Kernel
 
 URL = "http://127.0.0.1:1/agent"
@@ -47,7 +47,7 @@ def hold(
     return agents.hold(kernel.platform, kernel.id, session.id, token, lease_s, sends)
 
 
-def test_one_worker_holds_a_session_until_its_lease_ends(kernel: Kernel, pass_ms: Pass) -> None:
+def test_agent_hold_is_one_workers_until_its_lease_ends(kernel: Kernel, pass_ms: Pass) -> None:
     session = live(kernel)
     assert isinstance(hold(kernel, session, "a", 0.05), Held)
     assert isinstance(hold(kernel, session, "b"), Later)
@@ -59,7 +59,7 @@ def test_one_worker_holds_a_session_until_its_lease_ends(kernel: Kernel, pass_ms
     assert isinstance(hold(kernel, session, "a"), Held), "put down"
 
 
-def test_a_session_is_marked_sent_once_and_a_repeat_by_the_same_worker_is_no_second(
+def test_agent_hold_marks_a_session_sent_once_and_a_repeat_by_the_same_worker_is_no_second(
     kernel: Kernel,
 ) -> None:
     session = live(kernel)
@@ -71,7 +71,7 @@ def test_a_session_is_marked_sent_once_and_a_repeat_by_the_same_worker_is_no_sec
     assert isinstance(told, Held) and told.was_sent
 
 
-def test_an_ended_session_is_gone(kernel: Kernel) -> None:
+def test_agent_hold_of_an_ended_session_says_gone(kernel: Kernel) -> None:
     session = live(kernel)
     kernel.finish(session)
     told = hold(kernel, session, "a")
@@ -83,7 +83,7 @@ def decline(kernel: Kernel, session: Session, mechanism: str = "busy", after_s: 
     return agents.decline(*here, mechanism, "as told", after_s)
 
 
-def test_a_refusal_uses_no_attempt_keeps_the_place_and_holds_the_workspace(
+def test_decline_uses_no_attempt_keeps_the_place_and_holds_the_workspace(
     kernel: Kernel, pass_ms: Pass
 ) -> None:
     session = live(kernel)
@@ -99,7 +99,7 @@ def test_a_refusal_uses_no_attempt_keeps_the_place_and_holds_the_workspace(
     assert kernel.turn(second).state == "queued"
 
 
-def test_a_refusal_is_not_shorter_than_the_agent_said(kernel: Kernel) -> None:
+def test_decline_is_not_shorter_than_the_agent_said(kernel: Kernel) -> None:
     session = live(kernel)
     decline(kernel, session, "rate_limited", 7.5)
     turn = kernel.turn(session.turn_id)
@@ -107,7 +107,7 @@ def test_a_refusal_is_not_shorter_than_the_agent_said(kernel: Kernel) -> None:
     assert why.explain(kernel.platform, kernel.id).code == "rate_limited"
 
 
-def test_a_refused_turn_that_nobody_wants_any_more_is_canceled(kernel: Kernel) -> None:
+def test_decline_of_a_turn_that_nobody_wants_any_more_is_canceled(kernel: Kernel) -> None:
     session = live(kernel)
     kernel.bind(session)
     kernel.start(session)
@@ -132,12 +132,33 @@ def test_control_an_unsent_session_is_not_taken_off(kernel: Kernel, pass_ms: Pas
     assert kernel.data.hget(kernel.keys["capacity"], "foreign") == "1"
 
 
-def test_what_is_due_is_taken_by_one_worker_and_comes_back(kernel: Kernel, pass_ms: Pass) -> None:
+def test_agents_due_takes_once_and_what_was_taken_comes_back(kernel: Kernel, pass_ms: Pass) -> None:
     agents.watch(kernel.platform, "w9", 0)
     assert "w9" in agents.due(kernel.platform, 10, 0.05)
     assert "w9" not in agents.due(kernel.platform, 10, 0.05)
     pass_ms(60)
     assert "w9" in agents.due(kernel.platform, 10, 0.05)
+
+
+def test_agent_watch_lets_an_earlier_look_stand_and_wakes_who_waits(
+    kernel: Kernel, pass_ms: Pass
+) -> None:
+    agents.watch(kernel.platform, "w9", 0.05)
     agents.watch(kernel.platform, "w9", 5)
+    assert not kernel.data.exists(keys.AGENTS_WAKE)
     pass_ms(60)
     assert "w9" in agents.due(kernel.platform, 10, 5), "the earlier look stands"
+    agents.watch(kernel.platform, "w9", 0)
+    assert agents.wait(kernel.platform, 0.1)
+    assert "w9" in agents.due(kernel.platform, 10, 5)
+
+
+def test_deliver_names_the_remote_task_of_a_session_that_has_begun(kernel: Kernel) -> None:
+    session = live(kernel)
+    kernel.start(session)
+    for _ in range(2):
+        assert name_remote(kernel, session, "r") == ["replayed"]
+    assert kernel.session(session.id).remote == "r"
+    assert kernel.session(session.id).remote_context == "c"
+    assert kernel.finish(session, "input_required") == "input_required"
+    assert kernel.turn(session.turn_id).remote == {"task": "r", "context": "c"}
