@@ -6,10 +6,10 @@ from redis.exceptions import RedisError
 from app.core import doorbell, ids, keys
 from app.core.errors import TurnkeeperError
 from app.core.platform import Platform, current
-from workers import invariants, reaper, trimming, webhooks
+from workers import agents, invariants, reaper, trimming, webhooks
 from workers import sweep as sweeping
+from workers.adapters.a2a import ByWorkspace
 from workers.adapters.base import Adapter
-from workers.adapters.inbox import Inbox
 from workers.deliver import visit
 
 LEASE_S = 15.0
@@ -23,7 +23,7 @@ def dispatch() -> None:
     """Serve the ready set for one time slice; the next job waits before this one begins."""
     platform = current()
     doorbell.enqueue_dispatch(platform)
-    serve(platform, Inbox(), platform.settings.dispatch_slice_s)
+    serve(platform, ByWorkspace(), platform.settings.dispatch_slice_s)
 
 
 def serve(platform: Platform, adapter: Adapter, slice_s: float) -> int:
@@ -82,6 +82,13 @@ def deliver_owed() -> None:
     platform = current()
     doorbell.enqueue_delivery(platform)
     webhooks.serve(platform, platform.settings.dispatch_slice_s)
+
+
+def serve_agents() -> None:
+    """Talk to agents behind URLs for one time slice; the next job waits before it begins."""
+    platform = current()
+    doorbell.enqueue_agents(platform)
+    agents.serve(platform, platform.settings.dispatch_slice_s)
 
 
 def reap() -> None:

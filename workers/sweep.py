@@ -6,7 +6,7 @@ from contextlib import suppress
 import structlog
 from redis.exceptions import RedisError
 
-from app.core import doorbell, forecasting, keys, schedules, telling, workspaces
+from app.core import agents, doorbell, forecasting, keys, schedules, telling, workspaces
 from app.core.errors import ScheduleNotFound
 from app.core.platform import Platform
 from workers import forecasts
@@ -38,6 +38,7 @@ def sweep(
     rung += _repair(platform, page, planned)
     doorbell.enqueue_dispatch(platform)
     doorbell.enqueue_delivery(platform)
+    doorbell.enqueue_agents(platform)
     forecasts.check_some(platform, planned, between=between)
     return rung
 
@@ -63,6 +64,7 @@ def _repair(platform: Platform, workspace_ids: list[str], planned: set[str]) -> 
         except Exception:  # noqa: BLE001 - one workspace's trouble is not the others'
             log.exception("not repaired", workspace_id=found.id)
     telling.repair(platform, read)
+    agents.repair(platform, [found.id for found in read if agents.is_behind_url(found.stored)])
     planned |= _due_hints(platform, workspace_ids)
     _expiry_hints(platform, workspace_ids)
     return rung

@@ -46,6 +46,8 @@ def boot(here: Platform, queue_name: str) -> None:
                 doorbell.enqueue_repair(here)
             if queue_name == doorbell.DELIVERY:
                 doorbell.enqueue_delivery(here)
+            if queue_name == doorbell.AGENTS:
+                doorbell.enqueue_agents(here)
         except RedisError as error:
             log.warning("redis is away; trying again", error=str(error))
             here.clock.wait(here.stopping, AWAY_S)

@@ -24,7 +24,7 @@ def list_delegations(workspace_id: str, query: models.DelegationQuery) -> Respon
     if query.direction in (None, "sent"):
         found += delegations.sent(platform(), workspace_id, query.limit)
     found.sort(key=lambda one: one.created_at, reverse=True)
-    return answer({"delegations": [_row(workspace_id, one) for one in found[: query.limit]]})
+    return answer([_row(workspace_id, one) for one in found[: query.limit]])
 
 
 def _row(workspace_id: str, found: Delegation) -> dict[str, Any]:

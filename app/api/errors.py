@@ -55,6 +55,7 @@ STATUS: dict[str, int] = {
     egress.HostUnresolved.code: 502,
     egress.RedirectRefused.code: 502,
     egress.AnswerTooLarge.code: 502,
+    egress.ExchangeCut.code: 502,
     egress.AnswerEncoded.code: 502,
     egress.AnswerTooSlow.code: 504,
     "not_json": 400,

@@ -176,7 +176,7 @@ def _security(scope: str) -> Any:
     return {} if scope == PUBLIC else [{"bearer": [one]} for one in scopes_of(scope)]
 
 
-def answer(content: Mapping[str, Any], status: int = 200, **headers: str) -> Response:
+def answer(content: Mapping[str, Any] | list[Any], status: int = 200, **headers: str) -> Response:
     """A JSON response."""
     text = jsonlib.dumps(content, ensure_ascii=False, separators=(",", ":"))
     named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from app.core import policy, workspaces
+from app.core import agents, backup, policy, workspaces
 from app.core.backfills import Backfill
 from app.core.clock import rfc3339
 from app.core.invariant_reports import Report
@@ -43,6 +43,10 @@ def workspace(
         "team": stored.get("team"),
         "redeliver": stored.get("redeliver") or "on_loss",
         "legacy_card": stored.get("legacy_card") != "0",
+        "agent_url": backup.without_password(stored.get("agent_url")),
+        "adapter": agents.adapter_of(stored, found.capacity),
+        "agent_checkpoint": stored.get("agent_checkpoint") == "1",
+        "has_agent_auth": "agent_auth" in stored,
         "policy": stalest.shown(now_ms) if stalest else None,
         "current_task": stored.get("current_task"),
         "last_heartbeat_at": at("beat_at"),

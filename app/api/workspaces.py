@@ -86,8 +86,10 @@ def show_workspace(workspace_id: str) -> Response:
 
 
 @blueprint.patch("/workspaces/<workspace_id>")
-@operation("operate", tag=TAG, body=models.WorkspaceFields, reply=models.Workspace, refusals=(410,))
-def change_workspace(workspace_id: str, body: models.WorkspaceFields) -> Response:
+@operation(
+    "operate", tag=TAG, body=models.ChangedWorkspace, reply=models.Workspace, refusals=(410,)
+)
+def change_workspace(workspace_id: str, body: models.ChangedWorkspace) -> Response:
     """Change configuration; null clears a field."""
     _may_join(body.team)
     fields = body.model_dump(exclude_unset=True)

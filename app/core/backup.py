@@ -68,6 +68,8 @@ def workspace_item(workspace_id: str, stored: Mapping[str, str]) -> Item:
         item[name] = None if text is None else float(text) / 1000 if is_ms else text
     if item["max_concurrent"] is not None:
         item["max_concurrent"] = int(item["max_concurrent"])
+    for name in ("legacy_card", "agent_checkpoint"):
+        item[name] = None if item[name] is None else item[name] == "1"
     item["agent_url"] = without_password(item["agent_url"])
     item["agent_card"] = json.loads(item["agent_card"]) if item["agent_card"] else None
     is_paused = "paused_at" in stored

@@ -19,9 +19,11 @@ from app.core.redis_clients import BLOCK_S
 DISPATCH = "dispatch"
 CONTROL = "control"
 DELIVERY = "delivery"
-QUEUES = (DISPATCH, CONTROL, DELIVERY)
+AGENTS = "agents"
+QUEUES = (DISPATCH, CONTROL, DELIVERY, AGENTS)
 DISPATCH_JOB = "workers.jobs.dispatch"
 DELIVERY_JOB = "workers.jobs.deliver_owed"
+AGENTS_JOB = "workers.jobs.serve_agents"
 REPAIR_JOB = "workers.jobs.repair"
 REPAIR_JOB_ID = "repair-hints"
 
@@ -99,6 +101,20 @@ def enqueue_delivery(platform: Platform) -> bool:
         result_ttl=0,
         failure_ttl=60,
     )
+    return True
+
+
+def enqueue_agents(platform: Platform) -> bool:
+    """Enqueue a job that talks to agents behind URLs, unless one waits already; each calls for the
+    next.
+
+    Returns whether it did.
+    """
+    jobs = queue(platform, AGENTS)
+    if jobs.count:
+        return False
+    timeout_s = platform.settings.dispatch_slice_s + platform.settings.agent_timeout_s + 60
+    jobs.enqueue(AGENTS_JOB, job_timeout=int(timeout_s), result_ttl=0, failure_ttl=60)
     return True
 
 

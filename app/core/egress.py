@@ -20,6 +20,10 @@ SETTING = "TURNKEEPER_EGRESS_ALLOW"
 SCHEMES = ("http", "https")
 URL_MAX = 2048
 Resolve = Callable[[str, int], Sequence[Address]]
+# The request extension under which a function is called about once a second while an answer is
+# waited for; what it raises ends the exchange.
+WATCH = "watch"
+WATCH_S = 1.0
 
 
 class EgressError(TurnkeeperError):
@@ -62,6 +66,12 @@ class AnswerTooSlow(EgressError):
     """The other host did not answer within the time for the whole exchange."""
 
     code = "answer_too_slow"
+
+
+class ExchangeCut(EgressError):
+    """The exchange was ended by who began it, before its answer."""
+
+    code = "exchange_cut"
 
 
 class AnswerEncoded(EgressError):

@@ -1,11 +1,12 @@
 """The transport under :func:`app.core.egress.client`; apart, so that httpx is imported late."""
 
 import ipaddress
+import math
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -18,6 +19,8 @@ from app.core.addresses import Address, Allowed
 from app.core.egress import (
     SCHEMES,
     SETTING,
+    WATCH,
+    WATCH_S,
     AddressRefused,
     AnswerEncoded,
     AnswerTooLarge,
@@ -36,9 +39,25 @@ REDIRECTS = frozenset({300, 301, 302, 303, 305, 307, 308})
 class Deadline:
     """When a whole exchange must be over, by this process's own clock."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, watch: Callable[[], None] | None = None) -> None:
         self._bounds = bounds
-        self._started_at = time.monotonic()
+        self._watch = watch
+        self._started_at = self._watched_at = time.monotonic()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody wants to be called while an answer is waited for."""
+        return self._watch is not None
+
+    def look(self) -> float:
+        """Call who watches, when it is time; in how many seconds again."""
+        if self._watch is None:
+            return math.inf
+        now = time.monotonic()
+        if now - self._watched_at >= WATCH_S:
+            self._watch()
+            self._watched_at = now = time.monotonic()
+        return max(0.001, WATCH_S - (now - self._watched_at))
 
     def left_s(self, phase_s: float | None) -> float | None:
         """How long the next step may take: its phase's limit, or what is left of the whole.
@@ -153,7 +172,17 @@ class Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """At most so many bytes."""
-        return self._inner.read(max_bytes, _left_s(timeout))
+        deadline = _deadline.get()
+        if deadline is None or not deadline.is_watched:
+            return self._inner.read(max_bytes, _left_s(timeout))
+        end = time.monotonic() + (math.inf if timeout is None else timeout)
+        while True:
+            wait_s = min(deadline.look(), max(0.001, end - time.monotonic()))
+            try:
+                return self._inner.read(max_bytes, _left_s(wait_s))
+            except httpcore.ReadTimeout:
+                if time.monotonic() >= end:
+                    raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """In pieces: a reader that takes one byte at a time does not stretch the deadline."""
@@ -285,7 +314,7 @@ class Transport(httpx.BaseTransport):
         """
         if request.url.scheme not in SCHEMES or not request.url.host:
             raise UrlRefused
-        deadline = Deadline(self._bounds)
+        deadline = Deadline(self._bounds, request.extensions.get(WATCH))
         asked = httpcore.Request(
             method=request.method,
             url=httpcore.URL(

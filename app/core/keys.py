@@ -27,6 +27,8 @@ TICKS = "tk:ticks"  # hash: control job -> ms when it last ran
 INVARIANTS = "tk:invariants"  # hash: workspace id -> last report of the invariants check
 INVARIANTS_ROUND = "tk:invariants:round"  # hash: how far the check has come
 VIOLATIONS = "tk:invariants:violations"  # zset: workspace id -> violations, where there are any
+AGENTS = "tk:agents"  # zset: workspace id -> ms when its agent behind a URL is to be looked at
+AGENTS_WAKE = "tk:agents:wake"  # list: wakes a worker that waits for such a look
 TEAMS = "tk:teams:"  # + team -> set of the workspaces that may be in it
 LOGINS = "tk:login:"  # + sha256 of a one-time code -> token record, short-lived
 
@@ -38,6 +40,8 @@ CONTROL = {
     "deadlines": DEADLINES,
     "deadlines_taken": DEADLINES_TAKEN,
     "webhooks": WEBHOOKS,
+    "agents": AGENTS,
+    "agents_wake": AGENTS_WAKE,
 }
 
 

@@ -51,6 +51,8 @@ class Turn(Record):
     coalesced_count: int = 0
     into: Mapping[str, Any] | None = None
     behind: Mapping[str, Any] | None = None
+    declines: int = 0
+    remote: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,10 @@ class Session(Record):
     turn_state: str | None = None
     instance: str | None = None
     remote: str | None = None
+    remote_context: str | None = None
+    adapter: str | None = None
+    sent_at: int | None = None
+    held_until: int | None = None
     missed: int | None = None
     stalled_at: int | None = None
     checkpoint_asked_at: int | None = None

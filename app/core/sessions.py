@@ -109,10 +109,22 @@ def take(platform: Platform, workspace_id: str, instance: str, room: int = 1) ->
 
 
 def deliver(
-    platform: Platform, workspace_id: str, session_id: str, fence: int, remote: str = ""
+    platform: Platform,
+    workspace_id: str,
+    session_id: str,
+    fence: int,
+    remote: str = "",
+    remote_context: str = "",
 ) -> None:
-    """Note that the agent has its turn; ``remote`` is its own name for it."""
-    platform.run("deliver", workspace_id, session_id=session_id, fence=fence, remote=remote)
+    """Note that the agent has its turn; ``remote`` is its own name for it, and its context's."""
+    platform.run(
+        "deliver",
+        workspace_id,
+        session_id=session_id,
+        fence=fence,
+        remote=remote,
+        remote_context=remote_context,
+    )
 
 
 def start(
@@ -222,7 +234,7 @@ def release(
         counts=counts,
         holds=holds,
     )
-    _after_return(platform, workspace_id, reply)
+    after_return(platform, workspace_id, reply)
     return str(reply[1])
 
 
@@ -248,11 +260,11 @@ def reap(
     )
     if reply[0] == "alive":
         return False
-    _after_return(platform, workspace_id, reply)
+    after_return(platform, workspace_id, reply)
     return True
 
 
-def _after_return(platform: Platform, workspace_id: str, reply: list[Any]) -> None:
+def after_return(platform: Platform, workspace_id: str, reply: list[Any]) -> None:
     """Ring now, and have the reaper ring when the returned turn's pause is over."""
     wake_at_ms, runnable = int(float(reply[2])), reply[3]
     if wake_at_ms:

@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from app.core import idle_setting
 from app.core.addresses import Allowed
+from app.core.agent_settings import AgentSettings
 from app.core.errors import SettingsFault
 
 PREFIX = "TURNKEEPER_"
@@ -51,7 +52,7 @@ def _plain(name: str, *aliases: str) -> AliasChoices:
     return AliasChoices(name, *aliases)
 
 
-class Settings(BaseSettings):
+class Settings(AgentSettings, BaseSettings):
     """Every limit and address of the platform; see docs/reference/settings.md."""
 
     model_config = SettingsConfigDict(
@@ -290,7 +291,7 @@ class Settings(BaseSettings):
             )
             if bad
         ]
-        if faults:
+        if faults := faults + self.agent_faults():
             raise ValueError("; ".join(faults))
         return self
 

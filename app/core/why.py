@@ -14,9 +14,17 @@ PAGE_COUNT = 200
 NAMED_DEPTH_MAX = 1000  # with more waiting turns they are told by lane, not by schedule
 
 
+UNREACHED = ("backing_off", "the agent could not be reached")
+HELD_BY = {
+    "busy": ("backing_off", "the agent said that it is busy"),
+    "rate_limited": ("rate_limited", "the agent limits its rate"),
+    "hold_slots": ("backing_off", "no slot was free to hold the agent's answer"),
+}
+
+
 @dataclass(frozen=True)
 class Why:
-    """``code``: capacity_full, heartbeat_expired, paused, backing_off,
+    """``code``: capacity_full, heartbeat_expired, paused, backing_off, rate_limited,
     draining, overlap, empty or ready."""
 
     code: str
@@ -84,7 +92,8 @@ def _reason(
         return "draining", "its runtime is stopping or has stopped and offers no slot"
     hold = int(float(stored.get("hold_until", 0)))
     if hold > now:
-        return "backing_off", f"the agent could not be reached; next try in {until(hold)}"
+        code, because = HELD_BY.get(stored.get("hold_by", ""), UNREACHED)
+        return code, f"{because}; next try in {until(hold)}"
     if workspace.parked_count == workspace.depth:
         return "overlap", _behind(platform, workspace, running, waiting, now)
     foreign = int(workspace.capacity.get("foreign", 0))

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.core import doorbell, ids, keys, turns
-from app.core.errors import WorkspaceNotFound
+from app.core import agents, doorbell, ids, keys, turns
+from app.core.errors import InvalidInput, WorkspaceNotFound
 from app.core.platform import Platform
 from app.core.states import LANES
 
@@ -20,10 +20,16 @@ FIELDS: Mapping[str, tuple[str, bool]] = {
     "stall_after_s": ("stall_ms", True),
     "agent_url": ("agent_url", False),
     "agent_card": ("agent_card", False),
+    "adapter": ("adapter", False),
+    "agent_checkpoint": ("agent_checkpoint", False),
     "team": ("team", False),
     "redeliver": ("redeliver", False),
     "legacy_card": ("legacy_card", False),
 }
+# Written, never shown: neither in an answer nor in an event, a log or a backup.
+SECRETS = frozenset({"agent_auth"})
+# What a worker that talks to agents must hear of at once.
+REACHES = frozenset({"agent_url", "agent_card", "adapter", "agent_auth"})
 # What the reaper must hear of at once: limits of running sessions, and what preempts them.
 LIMITS = frozenset({"idle_ms", "stall_ms", "paused_at"})
 
@@ -86,7 +92,7 @@ class Workspace:
 def _stored(changes: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in changes.items():
-        stored, is_ms = FIELDS[name]
+        stored, is_ms = (name, False) if name in SECRETS else FIELDS[name]
         if value is None:
             fields[stored] = ""
         elif isinstance(value, bool):
@@ -95,6 +101,8 @@ def _stored(changes: Mapping[str, Any]) -> dict[str, Any]:
             fields[stored] = json.dumps(value, ensure_ascii=False)
         else:
             fields[stored] = round(value * 1000) if is_ms else value
+    if "agent_url" in fields:  # another agent, maybe one that does not beat by itself
+        fields["own_beat_at"] = ""
     return fields
 
 
@@ -115,6 +123,8 @@ def _put(
     )
     if LIMITS & fields.keys():  # a shorter one may have run out already
         doorbell.watch(platform, workspace_id, 0)
+    if REACHES & fields.keys():
+        agents.watch(platform, workspace_id, 0)
     if runnable:
         doorbell.ring(platform, workspace_id)
     if mode == "change":  # a limit may be shorter now
@@ -129,7 +139,7 @@ def create(platform: Platform, workspace_id: str | None, changes: Mapping[str, A
         AlreadyExists, InvalidInput.
     """
     workspace_id = ids.check_workspace(workspace_id or ids.new("ws"))
-    _put(platform, workspace_id, "create", _stored(changes))
+    _put(platform, workspace_id, "create", _stored(_bound(changes, None)))
     return get(platform, workspace_id)
 
 
@@ -140,8 +150,27 @@ def register(platform: Platform, workspace_id: str, changes: Mapping[str, Any]) 
 
 def change(platform: Platform, workspace_id: str, changes: Mapping[str, Any]) -> Workspace:
     """Change some fields; None clears one."""
-    _put(platform, workspace_id, "change", _stored(changes))
+    _put(platform, workspace_id, "change", _stored(_bound(changes, (platform, workspace_id))))
     return get(platform, workspace_id)
+
+
+def _bound(changes: Mapping[str, Any], known: tuple[Platform, str] | None) -> Mapping[str, Any]:
+    """Credentials belong to the host that they were given for: an agent that registers itself
+    elsewhere does not get them.
+
+    Raises:
+        InvalidInput.
+    """
+    given = changes.get("agent_auth")
+    if not given:
+        return changes
+    url = changes.get("agent_url")
+    if url is None and known:
+        platform, workspace_id = known
+        url = platform.clients.data.hget(keys.of(workspace_id)["workspace"], "agent_url")
+    if not url:
+        raise InvalidInput("agent_auth", "needs agent_url: it is for that host only")
+    return {**changes, "agent_auth": {**given, "origin": agents.origin_of(url)}}
 
 
 def pause(platform: Platform, workspace_id: str, reason: str) -> Workspace:

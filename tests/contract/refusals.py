@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.core import memories, push, scripts, workspaces
+from app.core import agents, memories, push, scripts, sessions, workspaces
 from app.core.memories import Draft, Memory
 from app.core.records import Session
 from app.core.schedules import Schedule
@@ -77,7 +77,16 @@ def claim_ended(kernel: Kernel) -> None:
 
 
 def deliver(kernel: Kernel, session: Session) -> None:
-    kernel.run("deliver", session_id=session.id, fence=session.fence, remote="")
+    sessions.deliver(kernel.platform, kernel.id, session.id, session.fence)
+
+
+def name_remote(kernel: Kernel, session: Session, remote: str) -> list[Any]:
+    words = {"remote": remote, "remote_context": "c"}
+    return kernel.run("deliver", session_id=session.id, fence=session.fence, **words)
+
+
+def decline(kernel: Kernel, session: Session) -> None:
+    agents.decline(kernel.platform, kernel.id, session.id, session.fence, "busy", "as told")
 
 
 def fill(kernel: Kernel) -> None:
@@ -210,9 +219,10 @@ HELD: dict[str, Callable[[Kernel, Session], Any]] = {
     "progress": lambda kernel, session: kernel.progress(session),
     "finish": lambda kernel, session: kernel.finish(session, text="precious"),
     "release": lambda kernel, session: kernel.release(session),
+    "decline": decline,
     "ask": lambda kernel, session: kernel.ask(session, "checkpoint", "operator"),
 }
-MOVE_A_TURN = ("deliver", "start", "progress", "finish", "release")
+MOVE_A_TURN = ("deliver", "start", "progress", "finish", "release", "decline")
 
 
 def _held(state_of: Callable[[Kernel], Session], name: str) -> Recipe:

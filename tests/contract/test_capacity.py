@@ -199,7 +199,7 @@ def test_heartbeat_changes_only_what_it_carries(kernel: Kernel) -> None:
         for key in old | new
         if old.get(key) != new.get(key)
     }
-    assert changed <= {"seq", "at", "beat_at"}
+    assert changed <= {"seq", "at", "beat_at", "own_beat_at"}
     assert kernel.field("beat_idle_ms") == "12500"
 
 

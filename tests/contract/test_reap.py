@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.core import keys, workspaces
+from app.core import keys, sessions, workspaces
 from app.core.errors import StaleFence
 from tests.contract.conftest import PAUSE_MS, Pass
 from tests.contract.refusals import live
@@ -110,7 +110,7 @@ def test_reap_of_a_lease_holds_the_workspace_back_for_the_pause(
     kernel: Kernel, pass_ms: Pass
 ) -> None:
     session = live(kernel)
-    kernel.platform.run("deliver", kernel.id, session_id=session.id, fence=session.fence, remote="")
+    sessions.deliver(kernel.platform, kernel.id, session.id, session.fence)
     kernel.submit()
     assert kernel.reap(session, "lease")
     assert kernel.turn(session.turn_id).losses == 1

@@ -9,7 +9,7 @@ from app.core.errors import StaleFence
 from app.core.records import Session
 from app.core.sessions import Polled
 from tests.contract.conftest import PAUSE_MS, Pass
-from tests.contract.refusals import deliver, live
+from tests.contract.refusals import deliver, live, name_remote
 from tests.support import invariants
 from tests.support.kernel import Kernel
 
@@ -118,9 +118,9 @@ def test_take_finds_a_new_session_behind_any_number_that_were_handed_out(
 
 def test_deliver_notes_the_handover_once(kernel: Kernel) -> None:
     session = live(kernel)
-    assert kernel.run("deliver", session_id=session.id, fence=session.fence, remote="r") == ["ok"]
+    assert name_remote(kernel, session, "r") == ["ok"]
     assert kernel.session(session.id).remote == "r"
-    again = kernel.run("deliver", session_id=session.id, fence=session.fence, remote="s")
+    again = name_remote(kernel, session, "s")
     assert again == ["replayed"]
     assert kernel.session(session.id).remote == "r"
     kernel.start(session)

@@ -105,14 +105,14 @@ def test_agents_delegate_and_both_see_it(web: Process) -> None:
     metadata = {"from_workspace_id": "lead"}
     sent = lead.send("writer", "write the page", peer, metadata=metadata)
     for runtime, direction in ((lead, "sent"), (writer, "received")):
-        (row,) = runtime.delegations()["delegations"]
+        (row,) = runtime.delegations()
         assert row["delegation_id"] == sent["queue_id"] and row["direction"] == direction
         assert (row["source_id"], row["target_id"]) == ("lead", "writer")
         assert row["summary"] == "write the page" and row["created_at"].endswith("Z")
     entry = web.ask("GET", f"/workspaces/writer/a2a/queue/{sent['queue_id']}")
     assert (entry["origin"], entry["lane"]) == ("agent", "task")
     web.ask("POST", f"/workspaces/writer/turns/{sent['queue_id']}/cancel", {})
-    (row,) = writer.delegations()["delegations"]
+    (row,) = writer.delegations()
     assert row["status"] == "canceled" and row["ended_at"]
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.core import keys
+from app.core import agents, keys
 from app.core.errors import IdempotencyConflict, IllegalTransition, QueueFull
 from app.core.push import made, remove
+from app.core.records import Session
 from tests.simulation.oracle import waiting
 
 if TYPE_CHECKING:
@@ -86,8 +87,24 @@ def push(walk: "Walk") -> None:
         assert remove(walk.kernel.platform, walk.kernel.id, turn_id, config_id) == was_there
 
 
-STEPS = {"follow": 3, "follow_again": 1, "push": 2}
+def decline(walk: "Walk") -> None:
+    """The agent of some session takes no work now: no attempt is used up."""
+
+    def act(session: Session) -> None:
+        kernel, stood = walk.kernel, walk.stored.sessions.get(session.id, {})
+        before = walk.stored.turns.get(session.turn_id, {})
+        here = (kernel.platform, kernel.id, session.id, session.fence)
+        state = agents.decline(*here, "busy", "as told", walk.random.choice([0, 0, 0.05]))
+        if "ended_at" not in stood:
+            assert state == ("canceled" if stood.get("unwanted") else "queued")
+            assert kernel.turn(session.turn_id).losses == before["losses"], "an attempt was used"
+
+    walk.write(act, replays="busy")
+
+
+STEPS = {"decline": 3, "follow": 3, "follow_again": 1, "push": 2}
 ACTS: "Mapping[str, Callable[[Walk], None]]" = {
+    "decline": decline,
     "follow": follow,
     "follow_again": follow_again,
     "push": push,

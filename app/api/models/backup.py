@@ -1,6 +1,6 @@
 """The configuration of everything as one document."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -16,8 +16,6 @@ class BackupWorkspace(WorkspaceFields):
     """A workspace; a field that is left out stays as it is."""
 
     id: Name
-    agent_url: Short | None = None
-    agent_card: dict[str, Any] | None = None
     is_paused: bool = False
     paused_reason: Short = ""
 

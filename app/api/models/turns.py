@@ -171,7 +171,5 @@ class Delegation(BaseModel):
     ended_at: str | None
 
 
-class Delegations(BaseModel):
-    """Delegations, the newest first."""
-
-    delegations: list[Delegation]
+class Delegations(RootModel[list[Delegation]]):
+    """Delegations, the newest first; a bare list, as the field platform answers one."""

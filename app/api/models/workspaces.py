@@ -21,6 +21,13 @@ ActivityType = Literal[
 ]
 
 
+class AgentAuth(Strict):
+    """What an agent is sent in the header Authorization; written, never shown."""
+
+    scheme: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "Bearer"
+    credentials: Annotated[str, Field(pattern=r"^[!-~ ]{1,4096}$")]
+
+
 class WorkspaceFields(Strict):
     """Configuration; null clears a field, the default then holds."""
 
@@ -38,12 +45,34 @@ class WorkspaceFields(Strict):
     redeliver: Redeliver | None = Field(
         None, description="What becomes of a turn whose session is lost; null: on_loss."
     )
+    agent_url: Short | None = Field(
+        None, description="Where the agent is called by A2A; null: its runtime polls."
+    )
+    agent_card: dict[str, Any] | None = Field(
+        None, description="The agent's card; null: asked of the agent itself."
+    )
+    adapter: Literal["auto", "runtime", "a2a"] | None = Field(
+        None,
+        description="How turns reach the agent; null or auto: a2a where it has a URL, unless a "
+        "runtime that polls beats for it.",
+    )
+    agent_checkpoint: bool | None = Field(
+        None, description="Whether the agent takes a message that asks it to save and stop."
+    )
     legacy_card: bool | None = Field(
         None, description="Whether its agent card is also for clients of A2A 0.3; null: yes."
     )
 
 
-class NewWorkspace(WorkspaceFields):
+class ChangedWorkspace(WorkspaceFields):
+    """Configuration, with what is written and never shown."""
+
+    agent_auth: AgentAuth | None = Field(
+        None, description="For the host of agent_url and no other; null removes it."
+    )
+
+
+class NewWorkspace(ChangedWorkspace):
     """A workspace to create; without an id it gets one."""
 
     id: Name | None = None
@@ -82,6 +111,10 @@ class Workspace(BaseModel):
     team: str | None
     redeliver: Redeliver
     legacy_card: bool
+    agent_url: str | None
+    adapter: Literal["runtime", "a2a"] = Field(description="How its next turn would reach it.")
+    agent_checkpoint: bool
+    has_agent_auth: bool
     policy: Policy | None = Field(description="Null while no session runs.")
     current_task: str | None
     last_heartbeat_at: str | None

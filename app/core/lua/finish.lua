@@ -29,6 +29,9 @@ if outcome == 'canceled' and session.cancel_mechanism == 'ceiling' and not sessi
 end
 if not OUTCOMES[A.outcome] then return refuse('illegal_transition', {state = turn.state}) end
 if A.outcome ~= 'canceled' then begin(session, turn, session.taken_by or '') end
+-- The answer to what it asks continues the same task of the agent.
+turn.remote = outcome == 'input_required' and session.remote
+  and {task = session.remote, context = session.remote_context} or nil
 local again = RETRIED[outcome] and retry(turn, session, outcome)
 if not again and not move(turn, outcome, by, facts) then return refuse('illegal_transition', {state = turn.state}) end
 -- Where very few turns are kept, the move may have forgotten this one too.

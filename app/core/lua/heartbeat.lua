@@ -40,6 +40,7 @@ if A.current_task ~= '' then redis.call('HSET', K.workspace, 'current_task', cjs
 if A.error_rate ~= '' then redis.call('HSET', K.workspace, 'error_rate', A.error_rate) end
 if A.runtime_state ~= '' then redis.call('HSET', K.workspace, 'wedged', A.runtime_state == 'wedged' and 1 or 0) end
 redis.call('HSET', K.workspace, 'beat_at', NOW)
+if A.instance ~= 'probe' then redis.call('HSET', K.workspace, 'own_beat_at', NOW) end
 local status = judge(ws[5] and 'offline' or ws[1], number(A.error_rate) or number(ws[3]) or 0,
   A.runtime_state == '' and ws[4] == '1' or A.runtime_state == 'wedged')
 local look = (ws[1] == 'offline' or lost or idle_moved) and 1 or 0

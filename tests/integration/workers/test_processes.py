@@ -50,7 +50,7 @@ def test_sigterm_ends_workers_and_scheduler_in_time_and_their_children_too(
 ) -> None:
     workers, scheduler = run_both(here)
     family = workers.family() + scheduler.family()
-    assert len(family) == 5, "the keeper, its three, and the scheduler"
+    assert len(family) == 6, "the keeper, its four, and the scheduler"
     be_away(here, how)
     took_s = scheduler.terminate()
     assert took_s < SCHEDULER_STOP_S

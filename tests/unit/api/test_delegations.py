@@ -19,7 +19,7 @@ def site() -> Iterator[Web]:
 
 def rows(site: Web, workspace_id: str, query: str = "", **more: Any) -> list[dict[str, Any]]:
     path = f"/workspaces/{workspace_id}/delegations{query}"
-    return list(site.ok("GET", path, **more)["delegations"])
+    return list(site.ok("GET", path, **more))
 
 
 def delegate(site: Web, text: str = "write", source: Any = "lead", target: str = "writer") -> str:

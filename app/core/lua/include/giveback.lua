@@ -18,6 +18,12 @@ local function give_up(turn, session, mechanism, facts)
   return true
 end
 
+-- The whole workspace waits with the turn, and says by which mechanism.
+local function hold(until_ms, mechanism)
+  if until_ms <= (number(redis.call('HGET', K.workspace, 'hold_until')) or 0) then return end
+  redis.call('HSET', K.workspace, 'hold_until', string.format('%.0f', until_ms), 'hold_by', mechanism)
+end
+
 local function give_back(turn, session, mechanism, counts, holds)
   if session.unwanted then
     if not move(turn, 'canceled', 'cancel') then return false end
@@ -36,9 +42,6 @@ local function give_back(turn, session, mechanism, counts, holds)
     })
   end
   if not put_back(turn, session, mechanism, backoff(turn.losses)) then return false end
-  local until_ms = number(redis.call('HGET', K.workspace, 'hold_until')) or 0
-  if holds and turn.not_before > until_ms then
-    redis.call('HSET', K.workspace, 'hold_until', string.format('%.0f', turn.not_before))
-  end
+  if holds then hold(turn.not_before, mechanism) end
   return true
 end

@@ -15,6 +15,15 @@ local function ceiling_of(schedule)
   return number(A.ceiling_ms), 'TURNKEEPER_CEILING_S'
 end
 
+-- a2a where the workspace's agent is behind a URL, unless a runtime that polls beats for it.
+local function adapter()
+  local ws = redis.call('HMGET', K.workspace, 'adapter', 'agent_url')
+  if ws[1] == 'runtime' or not ws[2] then return nil end
+  if ws[1] == 'a2a' then return 'a2a' end
+  local beats = redis.call('HGET', K.capacity, 'instance')
+  return (not beats or beats == '' or beats == 'probe') and 'a2a' or nil
+end
+
 local function open(turn, schedule)
   local ceiling, setting = ceiling_of(schedule)
   turn.attempt, turn.session_id, turn.started_at = turn.attempt + 1, A.session_id, NOW
@@ -25,6 +34,7 @@ local function open(turn, schedule)
     schedule_id = turn.schedule_id, nominal_at = turn.nominal_at, claimed_at = NOW, seen_at = NOW,
     progress_at = NOW, ceiling_ms = ceiling,
     prompt_version = schedule and schedule.prompt_version, ceiling_setting = setting,
+    adapter = adapter(),
     idle_ms = own_ms(schedule, 'idle_timeout_s'), stall_ms = own_ms(schedule, 'stall_after_s'),
     coalesced = turn.coalesced, coalesced_count = turn.coalesced_count,
   }

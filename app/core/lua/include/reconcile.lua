@@ -5,7 +5,8 @@ local function see_all()
   local own, orders = 0, {}
   for _, id in ipairs(redis.call('ZRANGE', K.live, 0, -1)) do
     local session = read(K.sessions, id)
-    if session.delivered_at and session.delivered_at < NOW or session.started_at then own = own + 1 end
+    local handed_at = session.sent_at or session.delivered_at
+    if handed_at and handed_at < NOW or session.started_at then own = own + 1 end
     session.seen_at = NOW
     keep(session)
     append(orders, directives(session))
