@@ -1,10 +1,11 @@
-"""Trims the events of every workspace, and repairs what bounds the trimming: open lines."""
+"""Trims the events and the dead letters of every workspace, and repairs what bounds the trimming of
+events: open lines."""
 
 from collections.abc import Callable, Sequence
 
 import structlog
 
-from app.core import keys, lines, webhooks, workspaces
+from app.core import dead_letters, keys, lines, webhooks, workspaces
 from app.core.lines import Standing
 from app.core.platform import Platform
 from app.core.webhooks import Webhook
@@ -36,6 +37,7 @@ def _page(platform: Platform, page: Sequence[str], registry: Sequence[Webhook]) 
     if not page:
         return 0
     found = lines.trim(platform, page)
+    dead_letters.bury(platform, page)
     pushed = [one.workspace_id for one in found if one.push_count]
     if pushed:  # a hint of a configuration may have been lost
         now_ms = platform.now_ms()

@@ -1,7 +1,7 @@
 """Steps of a walk: answers to turns that asked for input, and where turns are pushed."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from app.core.errors import IllegalTransition, QueueFull
@@ -68,7 +68,7 @@ def push(walk: "Walk") -> None:
 
 
 STEPS = {"follow": 3, "follow_again": 1, "push": 2}
-ACTS: "Mapping[str, Callable[[Walk], None]]" = {
+ACTS: "dict[str, Callable[[Walk], None]]" = {
     "follow": follow,
     "follow_again": follow_again,
     "push": push,
