@@ -15,10 +15,14 @@ from tests.support.processes import Process
 from tests.support.proxy import Proxy
 from tests.support.world import World
 
-KINDS = ("kill", "stop", "restart", "cut", "delay")
-KILLED = ("web", "workers", "scheduler", "one", "two", "redis", "dispatch", "control")
-STOPPED = (*KILLED[:6], "dispatch", "control")
-RESTARTED = ("web", "workers", "scheduler", "one")
+PARTS = ("web", "workers", "scheduler", "one", "two", "redis", "dispatch", "control")
+TARGETS = {
+    "kill": PARTS,
+    "stop": PARTS,
+    "restart": ("web", "workers", "scheduler", "one"),
+    "cut": ("store", "front"),
+    "delay": ("store", "front"),
+}
 STOP_S, DELAY_S = (0.3, 2.5), (0.02, 0.25)
 
 
@@ -31,14 +35,16 @@ class Faults:
     front: Proxy
     random: random.Random
     wait: Callable[[float], object]
+    left: list[tuple[str, str]] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     recovered: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def one(self) -> str:
-        """Some fault, over when this returns; its name."""
-        kind = self.random.choice(KINDS)
-        targets = {"kill": KILLED, "stop": STOPPED, "restart": RESTARTED}
-        target = self.random.choice(targets.get(kind, ("store", "front")))
+        """The next fault, over when this returns; its name. All come before one comes again."""
+        if not self.left:
+            self.left = [(kind, target) for kind in TARGETS for target in TARGETS[kind]]
+            self.random.shuffle(self.left)
+        kind, target = self.left.pop()
         name = f"{kind} {target}"
         self.done.append(name)
         getattr(self, f"_{kind}")(target)
@@ -90,7 +96,7 @@ class Faults:
         proxy.delay_s = 0.0
 
     def figures(self) -> str:
-        """A line for each kind and target: how often, and the seconds until work flowed again."""
+        """A line for each fault: how often, and the seconds after it until work flowed again."""
         rows = []
         for name in sorted(set(self.done)):
             took = self.recovered.get(name, [])

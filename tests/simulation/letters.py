@@ -72,6 +72,12 @@ def check_replayed(walk: "Walk", old: dict[str, Any], new_id: str) -> None:
         walk.remember(turn["schedule_id"], turn["nominal_at"])
 
 
+def wear_out(walk: "Walk") -> None:
+    """A session is lost where that is the last its turn may lose: a dead letter."""
+    strict = walk.kernel.tuned(max_attempts=1)
+    walk.write(lambda session: strict.release(session, counts=True), replays="release")
+
+
 def discard(walk: "Walk") -> None:
     old = chosen(walk)
     if old is None:
@@ -97,5 +103,10 @@ def bury(walk: "Walk") -> None:
     assert {key for key, _ in dead} - set(over) <= set(left)
 
 
-STEPS = {"replay": 4, "discard": 1, "bury": 1}
-ACTS: "dict[str, Callable[[Walk], None]]" = {"replay": replay, "discard": discard, "bury": bury}
+STEPS = {"replay": 4, "wear_out": 4, "discard": 1, "bury": 1}
+ACTS: "dict[str, Callable[[Walk], None]]" = {
+    "replay": replay,
+    "wear_out": wear_out,
+    "discard": discard,
+    "bury": bury,
+}
