@@ -20,6 +20,7 @@ from app.api import (
     schedules,
     streams,
 )
+from app.api import dead_letters as dead_letter_routes
 from app.api import memories as memory_routes
 from app.api import turns as turn_routes
 from app.api import webhooks as webhook_routes
@@ -89,6 +90,7 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
         streams,
         admin,
         webhook_routes,
+        dead_letter_routes,
         backup,
         ui,
     ):

@@ -3,9 +3,10 @@
 import math
 
 import structlog
+from redis.exceptions import RedisError
 
 from app.core import doorbell, memories, sessions
-from app.core.errors import StaleFence
+from app.core.errors import StaleFence, TurnkeeperError
 from app.core.platform import Platform
 from app.core.records import Session
 from app.core.sessions import Claim, NoClaim
@@ -72,18 +73,32 @@ def hand_over(platform: Platform, adapter: Adapter, workspace_id: str, claim: Cl
         readings = memories.at_claim(platform, workspace_id, budget)
         adapter.deliver(platform, workspace_id, claim, bind(claim, readings, budget))
     except DeliveryFailed as failure:
-        log.warning(
-            "TURN_RETURNED", workspace_id=workspace_id, turn_id=turn.id, reason=failure.reason
-        )
-        sessions.release(
-            platform,
-            workspace_id,
-            session.id,
-            session.fence,
-            "delivery_failed",
-            failure.reason,
-            counts=True,
-            holds=failure.holds,
-        )
+        _give_back(platform, workspace_id, claim, failure)
     except StaleFence:  # ended while it was being handed over: the platform's word stands
         log.warning("WRITE_FENCED", workspace_id=workspace_id, session_id=session.id)
+    except (TurnkeeperError, RedisError):
+        raise
+    except Exception as fault:
+        # What this turn asks breaks us, again each time: it costs its own attempts, nobody else's.
+        log.exception("not bound", workspace_id=workspace_id, turn_id=turn.id)
+        poison = DeliveryFailed(f"it cannot be handed over: {type(fault).__name__}", holds=False)
+        _give_back(platform, workspace_id, claim, poison)
+
+
+def _give_back(
+    platform: Platform, workspace_id: str, claim: Claim, failure: DeliveryFailed
+) -> None:
+    session = claim.session
+    log.warning(
+        "TURN_RETURNED", workspace_id=workspace_id, turn_id=claim.turn.id, reason=failure.reason
+    )
+    sessions.release(
+        platform,
+        workspace_id,
+        session.id,
+        session.fence,
+        "delivery_failed",
+        failure.reason,
+        counts=True,
+        holds=failure.holds,
+    )

@@ -6,7 +6,7 @@ from redis.exceptions import RedisError
 from app.core import doorbell, ids, keys
 from app.core.errors import TurnkeeperError
 from app.core.platform import Platform, current
-from workers import agents, invariants, reaper, trimming, webhooks
+from workers import agents, invariants, reaper, replaying, trimming, webhooks
 from workers import sweep as sweeping
 from workers.adapters.a2a import ByWorkspace
 from workers.adapters.base import Adapter
@@ -92,9 +92,10 @@ def serve_agents() -> None:
 
 
 def reap() -> None:
-    """Ticked every second: end what ran out."""
+    """Ticked every second: end what ran out, carry runs of replays on."""
     platform = current()
     reaper.reap(platform)
+    replaying.step_all(platform)
     _tell(platform, "reap")
 
 

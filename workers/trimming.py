@@ -1,10 +1,11 @@
-"""Trims the events of every workspace, and repairs what bounds the trimming: open lines."""
+"""Trims the events and the dead letters of every workspace, and repairs what bounds the trimming of
+events: open lines."""
 
 from collections.abc import Callable, Sequence
 
 import structlog
 
-from app.core import keys, lines, webhooks, workspaces
+from app.core import dead_letters, keys, lines, webhooks, workspaces
 from app.core.lines import Standing
 from app.core.platform import Platform
 from app.core.webhooks import Webhook
@@ -43,6 +44,7 @@ def _page(
     if any(hook.enabled for hook in registry):
         _open_missing(platform, page, registry)
     found = lines.trim(platform, page)
+    dead_letters.bury(platform, page)
     trimmed, more = sum(one.events_count for one in found), found
     while full := [one.workspace_id for one in more if one.has_more]:
         between()

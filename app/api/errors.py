@@ -35,6 +35,7 @@ STATUS: dict[str, int] = {
     errors.StartedElsewhere.code: 409,
     errors.ScheduleChanged.code: 409,
     errors.WebhookChanged.code: 409,
+    errors.ReplayRunChanged.code: 409,
     errors.WorkspaceRemoved.code: 410,
     errors.IdempotencyConflict.code: 422,
     errors.AnswerPending.code: 409,

@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 from app.api import models, views
 from app.api.operation import answer, operation, platform
 from app.api.tracing import traceparent
-from app.core import sessions, turns, workspaces
+from app.core import dead_letters, sessions, turns, workspaces
 from app.core.errors import StaleFence
 
 blueprint = Blueprint("turns", __name__)
@@ -48,12 +48,31 @@ def cancel_turn(workspace_id: str, turn_id: str, body: models.Reason) -> Respons
 
 
 @blueprint.post("/workspaces/<workspace_id>/turns/<turn_id>/replay")
-@operation("operate", tag="turns", reply=models.Turn, status=202, refusals=(409, 410, 429))
-def replay_turn(workspace_id: str, turn_id: str) -> Response:
-    """Queue an ended turn again, as a new turn that names the old one."""
+@operation(
+    "operate",
+    tag="turns",
+    body=models.ReplayTurn,
+    reply=models.Turn,
+    status=202,
+    refusals=(409, 410, 429),
+)
+def replay_turn(workspace_id: str, turn_id: str, body: models.ReplayTurn) -> Response:
+    """Queue an ended turn again, as a new turn that names the old one. Asked twice, the answer is
+    the same new turn, unless ``again`` is set."""
     workspaces.require(platform(), workspace_id)
-    accepted = turns.replay(platform(), workspace_id, turn_id, traceparent())
+    wish = turns.Replay(turn_id, again=body.again, traceparent=traceparent() or "")
+    accepted = turns.replay(platform(), workspace_id, wish)
     return answer(shown_turn(workspace_id, accepted.turn_id), 202)
+
+
+@blueprint.post("/workspaces/<workspace_id>/turns/<turn_id>/discard")
+@operation("operate", tag="turns", body=models.Reason, reply=models.Turn, refusals=(409,))
+def discard_turn(workspace_id: str, turn_id: str, body: models.Reason) -> Response:
+    """Give a dead letter up: it is kept like any ended turn from now on; asking twice does no
+    harm."""
+    workspaces.require(platform(), workspace_id)
+    dead_letters.discard(platform(), workspace_id, turn_id, body.reason)
+    return answer(shown_turn(workspace_id, turn_id))
 
 
 @blueprint.get("/workspaces/<workspace_id>/sessions")

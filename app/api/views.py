@@ -71,11 +71,12 @@ def turn(
         "context_id": found.context_id,
         "mechanism": found.mechanism,
         "replay_of": found.replay_of,
+        "replayed_as": found.replayed_as,
         "request": body,
         "result": result,
         "error": (result or {}).get("error"),
     }
-    for name in ("accepted_at", "state_at", "ended_at", "expires_at", "nominal_at"):
+    for name in ("accepted_at", "state_at", "ended_at", "expires_at", "nominal_at", "discarded_at"):
         shown[name] = rfc3339(getattr(found, name))
     return shown
 

@@ -7,6 +7,7 @@ import click
 
 from app.cli import (
     backup,
+    dead,
     memories,
     messages,
     run,
@@ -54,6 +55,7 @@ for command in (
     schedules.schedules,
     memories.memories,
     tokens.tokens,
+    dead.dead,
     webhooks.webhooks,
     backup.export_everything,
     backup.import_everything,

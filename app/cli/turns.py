@@ -60,10 +60,12 @@ def cancel(cli: Cli, workspace: str, turn: str) -> None:
 @turns.command()
 @click.argument("workspace")
 @click.argument("turn")
+@click.option("--again", is_flag=True, help="Also where it was replayed before.")
 @connected
-def replay(cli: Cli, workspace: str, turn: str) -> None:
-    """Queue an ended turn's work again."""
-    answer = cli.api.call("POST", workspace_path(workspace, "turns", turn, "replay"), {})
+def replay(cli: Cli, workspace: str, turn: str, again: bool) -> None:
+    """Queue an ended turn's work again; asked twice, it is queued once."""
+    body = {"again": True} if again else {}
+    answer = cli.api.call("POST", workspace_path(workspace, "turns", turn, "replay"), body)
     row = answer if isinstance(answer, dict) else {}
     made = row.get("id") or row.get("turn_id") or row.get("queue_id") or turn
     show_done(cli, answer, f"queued again as {made}")

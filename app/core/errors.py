@@ -146,6 +146,12 @@ class WebhookChanged(TurnkeeperError):
     code = "webhook_changed"
 
 
+class ReplayRunChanged(TurnkeeperError):
+    """Others changed the run of replays at the same time; ask again."""
+
+    code = "replay_run_changed"
+
+
 class Unauthorized(TurnkeeperError):
     """A bearer token is required, and the one given is not known, expired or revoked."""
 

@@ -38,6 +38,8 @@ NAMES: Mapping[str, str] = {
     "TURN_EXPIRED": "the turn waited longer than its time to live",
     "TURN_COALESCED": "a newer fire runs in this one's place",
     "TURN_DEAD": "attempts used up: a dead letter, kept and replayable",
+    "TURN_REPLAYED": "an ended turn was queued again, as the new turn that is named",
+    "TURN_DISCARDED": "an operator gave a dead letter up",
     "POLICY_CHANGED": "a prompt or a memory changed",
     "POLICY_SEEN": "a session has recalled what was committed after it began",
     "WRITE_FENCED": "a write under a stale fence was refused",

@@ -28,7 +28,7 @@ CODES: Final[Mapping[str, str]] = {
     "record_unreadable": "Every record can be read.",
     "turn_missing": "A turn that is filed or waits is there.",
     "turn_state_unknown": "A turn's state is one of the table.",
-    "turn_misfiled": "A turn is filed once: open, or ended, or a dead letter, as its state says.",
+    "turn_misfiled": "A turn is filed once: open, or ended, or a dead letter not looked after.",
     "turn_misplaced": "A queued turn waits in one place; no other turn waits.",
     "turn_without_session": "A turn that is with an agent has its own live session.",
     "turn_body_missing": "What a turn asks is kept with it.",
@@ -184,7 +184,8 @@ def _turn(stored: Snapshot, key: str, turn: Record) -> Iterator[tuple[str, str]]
         return
     is_open = state not in TERMINAL
     filed = [name for name in FILED if key in stored.sets[name]]
-    right = "open" if is_open else "dead" if state == "dead" else "done"
+    is_letter = state == "dead" and not turn.get("replayed_as") and not turn.get("discarded_at")
+    right = "open" if is_open else "dead" if is_letter else "done"
     if filed != [right] or ("ended_at" in turn) == is_open:
         yield "turn_misfiled", f"and filed in {filed or 'nothing'}, ended_at {turn.get('ended_at')}"
     places = stored.waits_in(key, turn)

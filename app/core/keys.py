@@ -24,6 +24,8 @@ WEBHOOKS = "tk:webhooks"  # hash: webhook id -> record with its secrets
 WEBHOOKS_SEEN = "tk:webhooks:seen"  # hash: webhook id -> ms of its last delivered event
 PUSHES = "tk:pushes"  # zset: workspace id -> ms when a push configuration was last put there
 TICKS = "tk:ticks"  # hash: control job -> ms when it last ran
+REPLAY_RUNS = "tk:replays"  # hash: run id -> record: which dead letters, how far, why it stopped
+REPLAY_RUNS_OPEN = "tk:replays:open"  # zset: run id -> ms when it was begun; those that go on
 INVARIANTS = "tk:invariants"  # hash: workspace id -> last report of the invariants check
 INVARIANTS_ROUND = "tk:invariants:round"  # hash: how far the check has come
 VIOLATIONS = "tk:invariants:violations"  # zset: workspace id -> violations, where there are any
@@ -42,6 +44,8 @@ CONTROL = {
     "webhooks": WEBHOOKS,
     "agents": AGENTS,
     "agents_wake": AGENTS_WAKE,
+    "replay_runs": REPLAY_RUNS,
+    "replay_runs_open": REPLAY_RUNS_OPEN,
 }
 
 
@@ -86,8 +90,9 @@ NAMES = {
     "changed": "changed",  # zset: turn id -> state_at; every turn that is kept, by its last change
     "push": "push",  # hash: "turn id:config id" -> where changes of a turn are pushed
     "open": "open",  # zset: turn id -> seq; every turn in a state that is not terminal
-    "done": "done",  # zset: turn id -> ended_at_ms; trimmed by count and age
-    "dead": "dead",  # zset: turn id -> ended_at_ms; dead letters, never trimmed
+    # zset: turn id -> ended_at_ms, of a dead letter when it was settled; trimmed by count and age
+    "done": "done",
+    "dead": "dead",  # zset: turn id -> ended_at_ms; dead letters; trimmed apart, and told
     "sessions": "sessions",  # hash: session id -> record
     "live": "live",  # zset: session id -> claimed_at_ms; each holds a slot
     "ended": "ended",  # zset: session id -> ended_at_ms; trimmed with the turns

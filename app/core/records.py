@@ -45,6 +45,10 @@ class Turn(Record):
     max_attempts: int | None = None
     replay_of: str | None = None
     from_workspace_id: str | None = None
+    replayed_as: str | None = None
+    replayed_at: int | None = None
+    discarded_at: int | None = None
+    facts: Mapping[str, Any] | None = None
     push: Sequence[str] = ()
     overlap_policy: str | None = None
     coalesced: Sequence[int] = ()

@@ -128,6 +128,9 @@ class Settings(AgentSettings, BaseSettings):
     max_attempts: int = Field(
         5, ge=1, description="Sessions a turn may lose before it is a dead letter."
     )
+    handovers_max: int = Field(
+        20, ge=1, description="Claims a turn may lose before any agent has it; then a dead letter."
+    )
     retry_backoff_s: Seconds = Field(
         1, ge=0, description="First pause before a returned turn is claimed again; doubles."
     )
@@ -162,6 +165,10 @@ class Settings(AgentSettings, BaseSettings):
     turns_kept: int = Field(1000, ge=1, description="Finished turns kept for one workspace.")
     turn_retention_s: Seconds = Field(
         604_800, gt=0, description="How long a finished turn is kept."
+    )
+    dead_kept: int = Field(10_000, ge=1, description="Dead letters kept for one workspace.")
+    dead_retention_s: Seconds = Field(
+        2_592_000, ge=0, description="How long a dead letter is kept; 0: for ever."
     )
     events_kept: int = Field(10_000, ge=100, description="Events kept for one workspace (about).")
     events_kept_s: Seconds = Field(

@@ -15,7 +15,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from app.core import invariant_reports, keys, lines, policy, workspaces
+from app.core import dead_letters, invariant_reports, keys, lines, policy, workspaces
 from app.core.platform import Platform
 from app.core.settings import Settings
 
@@ -41,6 +41,8 @@ COUNTERS = {
     ),
     "TURN_EXPIRED": ("turnkeeper_turns_expired", "Turns that waited past their time to live."),
     "TURN_DEAD": ("turnkeeper_turns_dead", "Dead letters made."),
+    "TURN_REPLAYED": ("turnkeeper_turns_replayed", "Ended turns queued again."),
+    "TURN_DISCARDED": ("turnkeeper_dead_letters_discarded", "Dead letters given up."),
     "TURN_STALLED": ("turnkeeper_turns_stalled", "Sessions found without progress."),
     "WRITE_FENCED": ("turnkeeper_writes_fenced", "Writes refused under a stale fence."),
     "LIMIT_HIT": ("turnkeeper_limits_hit", "Limits that acted."),
@@ -135,6 +137,11 @@ class Collector:
             "turnkeeper_sessions_zombie",
             "Sessions ended by the platform that their agent still reports.",
             sum(item.zombie_count for item in found),
+        )
+        yield GaugeMetricFamily(
+            "turnkeeper_dead_letters",
+            "Dead letters that nobody has looked after.",
+            sum(dead_letters.counts(platform, known).values()),
         )
         yield self._stale(found)
         control = platform.clients.control

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.core import doorbell, ids, keys, push, sessions
-from app.core.errors import IllegalTransition, InvalidInput, StaleFence, TurnNotFound
+from app.core.errors import InvalidInput, StaleFence, TurnNotFound
 from app.core.platform import Platform
 from app.core.push import Config
 from app.core.records import Session, Turn
@@ -48,7 +48,6 @@ class Request:
     repeat_key: str | None = None
     expires_in_s: float | None = None
     redeliver: str | None = None
-    replay_of: str | None = None
     from_workspace_id: str | None = None
     asked: Mapping[str, Any] | None = None
     push: Config | None = None
@@ -87,7 +86,6 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
     record = {
         "context_id": request.context_id,
         "redeliver": request.redeliver,
-        "replay_of": request.replay_of,
         "from_workspace_id": request.from_workspace_id,
     }
     reply = platform.run(
@@ -200,29 +198,54 @@ def cancel(platform: Platform, workspace_id: str, turn_id: str, reason: str) -> 
     raise StaleFence(turn_id=turn_id)
 
 
-def replay(
-    platform: Platform, workspace_id: str, turn_id: str, traceparent: str | None = None
-) -> Accepted:
-    """Queue an ended turn again, as a new turn that names the old one.
+@dataclass(frozen=True)
+class Replay:
+    """A wish to have an ended turn's work done again.
+
+    ``again``: also where it was asked for before; else the first replay is the answer. ``run_id``
+    names the run of replays it belongs to. The call repeated with one ``new_id`` makes one turn.
+    """
+
+    turn_id: str
+    again: bool = False
+    run_id: str = ""
+    traceparent: str = ""
+    new_id: str = field(default_factory=lambda: ids.new("trn"))
+
+
+def replay(platform: Platform, workspace_id: str, wish: Replay) -> Accepted:
+    """Queue an ended turn again, as a new turn that names the old one; once, unless ``again``.
 
     It belongs to the caller's trace where there is one, else to the old turn's.
 
     Raises:
+        WorkspaceNotFound, WorkspaceRemoved, TurnNotFound, QueueFull.
         IllegalTransition: the turn has not ended.
+        ScheduleNotFound: it was a fire, and what it would be told is gone.
     """
-    turn = get(platform, workspace_id, turn_id)
-    if turn.ended_at is None:
-        raise IllegalTransition(f"only an ended turn can be replayed; this one is {turn.state}")
-    body, _ = read_parts(platform, workspace_id, turn_id)
-    request = Request(
-        body=body | ({"traceparent": traceparent} if traceparent else {}),
-        origin=turn.origin,
-        lane=turn.lane,
-        context_id=turn.context_id,
-        replay_of=turn.id,
-        from_workspace_id=turn.from_workspace_id,
+    turn = get(platform, workspace_id, wish.turn_id)
+    reply = platform.run(
+        "replay",
+        workspace_id,
+        turn_id=wish.turn_id,
+        new_id=wish.new_id,
+        again=wish.again,
+        run_id=wish.run_id,
+        body=_traced(platform, workspace_id, wish),
+        schedule_id=turn.schedule_id or "",
+        mode="replay",
     )
-    return submit(platform, workspace_id, request)
+    if turn.schedule_id:  # by its overlap policy it may end another, as any waiting fire
+        doorbell.watch(platform, workspace_id, 0)
+    return accepted(platform, workspace_id, reply)
+
+
+def _traced(platform: Platform, workspace_id: str, wish: Replay) -> str:
+    """What the old turn asked, in the caller's trace; empty: as it was."""
+    if not wish.traceparent:
+        return ""
+    body, _ = read_parts(platform, workspace_id, wish.turn_id)
+    return json.dumps(body | {"traceparent": wish.traceparent}, ensure_ascii=False)
 
 
 def expire(platform: Platform, workspace_id: str) -> int | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.core import agents, memories, push, scripts, sessions, workspaces
+from app.core import agents, memories, push, schedules, scripts, sessions, workspaces
 from app.core.memories import Draft, Memory
 from app.core.records import Session
 from app.core.schedules import Schedule
@@ -211,6 +211,27 @@ def push_too_many(kernel: Kernel) -> None:
         kernel.tuned(push_configs_max=1).put_push(turn_id, config_id)
 
 
+def replay(kernel: Kernel, turn_id: str = "trn_unknown", schedule_id: str = "") -> None:
+    """The script alone: the kernel looks for the turn before it."""
+    given = {"turn_id": turn_id, "new_id": "trn_new", "again": False, "run_id": ""}
+    kernel.run("replay", schedule_id=schedule_id, mode="replay", **given)
+
+
+def replay_removed_fire(kernel: Kernel) -> None:
+    schedule = kernel.scheduled(redeliver="never")
+    kernel.fire(schedule, kernel.now_ms(), "manual")
+    found = kernel.claimed()
+    kernel.release(found.session, counts=True)
+    schedules.remove(kernel.platform, kernel.id, schedule.id)
+    kernel.replay(found.turn.id)
+
+
+def replay_full(kernel: Kernel) -> None:
+    turn_id = kernel.dead_letter()
+    kernel.submit()
+    kernel.tuned(queue_depth_max=1).replay(turn_id)
+
+
 # What a holder of a session writes: each is refused without one, and under a stale fence.
 HELD: dict[str, Callable[[Kernel, Session], Any]] = {
     "bind": lambda kernel, session: kernel.bind(session),
@@ -247,6 +268,14 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("follow", "queue_full"): follow_full,
     ("follow", "idempotency_conflict"): follow_named_twice,
     ("follow", "too_many_push_configs"): follow_too_many,
+    ("replay", "workspace_not_found"): lambda kernel: replay(elsewhere(kernel)),
+    ("replay", "workspace_removed"): lambda kernel: replay(removed(kernel)),
+    ("replay", "turn_not_found"): replay,
+    ("replay", "illegal_transition"): lambda kernel: kernel.replay(kernel.submit().turn_id),
+    ("replay", "schedule_not_found"): replay_removed_fire,
+    ("replay", "queue_full"): replay_full,
+    ("discard", "turn_not_found"): lambda kernel: kernel.discard("trn_unknown"),
+    ("discard", "illegal_transition"): lambda kernel: kernel.discard(kernel.submit().turn_id),
     ("push_put", "turn_not_found"): lambda kernel: kernel.put_push("trn_unknown"),
     ("push_put", "too_many_push_configs"): push_too_many,
     ("push_remove", "turn_not_found"): lambda kernel: kernel.run(

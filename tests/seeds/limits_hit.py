@@ -4,7 +4,16 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from app.core import follow_up, lines, push, schedules, turns, webhooks
+from app.core import (
+    dead_letters,
+    follow_up,
+    lines,
+    push,
+    schedules,
+    sessions,
+    turns,
+    webhooks,
+)
 from app.core.errors import TooManyPushConfigs
 from app.core.events import Event
 from tests.integration.api.streaming import Reader, chunks, parse, stream_of
@@ -47,6 +56,29 @@ def big_memory(shift: Shift, site: Web) -> Told:
 def memories_bound(shift: Shift, site: Web) -> Told:
     remember(site, 3)
     return whole(shift.one("LIMIT_HIT", shift.begin()))
+
+
+def handovers_used_up(shift: Shift, site: Web) -> Told:
+    """No worker lives from the claim to the bind."""
+    turns.submit(shift.platform, WS, turns.Request(body={"text": "x"}))
+    for _ in range(2):
+        claim = sessions.claim(shift.platform, WS)
+        assert isinstance(claim, sessions.Claim)
+        assert sessions.reap(shift.platform, WS, claim.session, "handover", 0, "a_setting")
+    return whole(shift.one("TURN_DEAD"))
+
+
+def bury(shift: Shift, count: int, after_s: float = 0) -> Told:
+    """So many dead letters, and the look at them after so long."""
+    for _ in range(count):
+        turns.submit(shift.platform, WS, turns.Request(body={"text": "x"}, redeliver="never"))
+        claim = sessions.claim(shift.platform, WS)
+        assert isinstance(claim, sessions.Claim)
+        own = (claim.session.id, claim.session.fence)
+        sessions.release(shift.platform, WS, *own, "lost", "gone", counts=True)
+    shift.platform.clock.wait(shift.platform.stopping, after_s)
+    dead_letters.bury(shift.platform, [WS])
+    return whole(shift.one("LIMIT_HIT"))
 
 
 def too_many_polls(shift: Shift, site: Web) -> Told:

@@ -19,7 +19,9 @@ from tests.seeds.limits_hit import (
     backfill_too_long,
     bad_end,
     big_memory,
+    bury,
     fire_expires,
+    handovers_used_up,
     late_reader,
     long_exchange,
     long_result,
@@ -58,6 +60,9 @@ SMALL: dict[str, Any] = {
     "waiters_max": 1,
     "push_configs_max": 2,
     "history_max_bytes": 1024,
+    "handovers_max": 2,
+    "dead_kept": 2,
+    "dead_retention_s": 60,
 }
 
 
@@ -271,6 +276,11 @@ ROWS = {
     "lease": Row("delivery_failed", "TURNKEEPER_LEASE_TTL_S", never_started),
     "lost": Row("lost", "TURNKEEPER_HEARTBEAT_INTERVAL_S", lost),
     "attempts": Row("lost", "TURNKEEPER_MAX_ATTEMPTS", attempts_used_up),
+    "handovers": Row("delivery_failed", "TURNKEEPER_HANDOVERS_MAX", handovers_used_up),
+    "dead letters": Row("dead_kept", "TURNKEEPER_DEAD_KEPT", lambda shift, _: bury(shift, 3)),
+    "old dead letters": Row(
+        "dead_retention", "TURNKEEPER_DEAD_RETENTION_S", lambda shift, _: bury(shift, 1, 61)
+    ),
     "preempt": Row("preempt", "schedule.preempt_after_s", preempted),
     **{
         f"overlap: {policy}": Row("overlap", "schedule.overlap_policy", overlaps(policy, event))

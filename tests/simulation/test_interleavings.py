@@ -75,6 +75,20 @@ CONTROLS = {
         "redis.call('ZADD', K.changed, turn.state_at, turn.id)",
         "",
     ),
+    "replayed each time": ("replay", "if old.replayed_as and", "if nil and"),
+    "a replayed letter stays": ("replay", "redis.call('ZREM', K.dead, turn.id)", "0"),
+    "a replay takes its fire's place": (
+        "replay",
+        "while redis.call('HEXISTS', K.fires, fire_of(turn)) == 1 do",
+        "turn.nominal_at = old.nominal_at while nil do",
+    ),
+    "no bound on replays": (
+        "replay",
+        "if depth >= tonumber(A.queue_depth_max) then",
+        "if nil then",
+    ),
+    "a discarded letter stays": ("discard", "redis.call('ZREM', K.dead, turn.id)", "0"),
+    "the newest letters go": ("bury", "'ZRANGE', K.dead", "'ZREVRANGE', K.dead"),
     "no bound": ("submit", "if depth >= tonumber(A.queue_depth_max) then", "if nil then"),
     "nothing expires": ("expire", "turn.state == 'queued' and expires(turn)", "nil"),
     "the begun expires": (

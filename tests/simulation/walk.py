@@ -18,7 +18,7 @@ from app.core.errors import QueueFull, SessionNotFound, StaleFence, StartedElsew
 from app.core.records import Session
 from app.core.sessions import OUTCOMES, Claim, NoClaim
 from app.core.states import LANES, LIVE, TERMINAL
-from tests.simulation import fires, following
+from tests.simulation import fires, following, letters
 from tests.simulation.oracle import clocks, outlived, predict, reachable, slots, waiting
 from tests.simulation.ticks import Ticks
 from tests.support import invariants
@@ -33,6 +33,7 @@ STEPS: dict[str, int] = {
     "submit": 14,
     "repeat": 3,
     **following.STEPS,
+    **letters.STEPS,
     "beat": 12,
     "claim": 18,
     "claim_again": 2,
@@ -96,7 +97,7 @@ class Walk:
 
     def step(self) -> None:
         (name,) = self.random.choices(list(self.steps), list(self.steps.values()))
-        act = getattr(self, name, None) or partial(following.ACTS[name], self)
+        act = getattr(self, name, None) or partial((following.ACTS | letters.ACTS)[name], self)
         before = self.stored
         try:
             act()

@@ -117,7 +117,9 @@ def place_of(turn: dict[str, Any], found: list[str]) -> list[str]:
     if state == "queued":
         waiting = ("returned", "delayed", "parked", f"lane {turn['lane']}")
         return found if len(found) == 1 and found[0] in waiting else ["one of", *waiting]
-    return {"input_required": [], "dead": ["dead"]}.get(state, ["done"])
+    if state == "dead" and not {"replayed_as", "discarded_at"} & turn.keys():
+        return ["dead"]
+    return [] if state == "input_required" else ["done"]
 
 
 def lanes(stored: Stored) -> None:

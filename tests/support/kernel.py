@@ -9,6 +9,7 @@ import redis
 
 from app.core import (
     capacity,
+    dead_letters,
     follow_up,
     keys,
     push,
@@ -107,6 +108,11 @@ class Kernel:
         found = self.claim(token)
         assert isinstance(found, Claim), found
         return found
+
+    def claimed_turn(self) -> Session:
+        """The session of a turn that was submitted for it."""
+        self.submit()
+        return self.claimed().session
 
     def refused(self) -> str:
         """Why nothing is claimed; it must not be."""
@@ -209,6 +215,25 @@ class Kernel:
         given |= {"push_id": "", "push": "", "attempt": 1, "body": "{}", **fields}
         unused = {"submit_key": keys.idempotency(self.id, "unused")}
         return self.platform.run("follow", self.id, unused, turn_id=turn_id, **given)
+
+    def replay(self, turn_id: str, **fields: Any) -> turns.Accepted:
+        """An ended turn once more."""
+        return turns.replay(self.platform, self.id, turns.Replay(turn_id, **fields))
+
+    def discard(self, turn_id: str) -> bool:
+        return dead_letters.discard(self.platform, self.id, turn_id, "as told")
+
+    def dead_letter(self, **fields: Any) -> str:
+        """A turn that may lose no session, and has lost one."""
+        turn_id = self.submit(redeliver="never", **fields).turn_id
+        self.bury_alive(turn_id)
+        return turn_id
+
+    def bury_alive(self, turn_id: str) -> None:
+        """The waiting turn, next to be claimed, is lost for good."""
+        found = self.claimed()
+        assert found.turn.id == turn_id, found.turn
+        assert self.release(found.session, counts=True) == "dead"
 
     def put_push(self, turn_id: str, config_id: str = "c") -> push.Config:
         """A push configuration of a turn."""

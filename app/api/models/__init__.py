@@ -24,6 +24,17 @@ from app.api.models.base import (
     Reason,
     Strict,
 )
+from app.api.models.dead_letters import (
+    DeadLetterQuery,
+    DeadLetters,
+    Discarded,
+    DiscardLetters,
+    Letters,
+    ReplayLetters,
+    ReplayRun,
+    ReplayRuns,
+    ReplayTurn,
+)
 from app.api.models.imports import (
     Advice,
     CrontabExport,
@@ -135,6 +146,15 @@ from app.api.models.workspaces import (
 )
 
 __all__ = [
+    "DeadLetterQuery",
+    "DeadLetters",
+    "DiscardLetters",
+    "Discarded",
+    "Letters",
+    "ReplayLetters",
+    "ReplayRun",
+    "ReplayRuns",
+    "ReplayTurn",
     "A2AObject",
     "AgentCard",
     "Activities",

@@ -77,6 +77,8 @@ class Turn(BaseModel):
     context_id: str | None
     mechanism: str | None
     replay_of: str | None
+    replayed_as: str | None
+    discarded_at: str | None
     request: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None

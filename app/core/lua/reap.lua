@@ -37,6 +37,8 @@ if ends[A.mechanism] then
   local again = A.mechanism == 'ceiling' and retry(turn, session, 'force_idled')
   moved = again or move(turn, ends[A.mechanism], A.mechanism, facts)
   if moved and not again then cron_event(turn, session) end
+elseif A.mechanism == 'handover' then
+  moved = not_handed(turn, session)
 else
   -- Nobody took it: no attempt is used up. Only a runtime that was handed it and never started
   -- counts, and holds the workspace's next claim back.

@@ -60,7 +60,11 @@ SCOPE_OF = {
     **dict.fromkeys((f"GET {W}/memories", f"GET {W}/delegations"), "read or runtime"),
     **dict.fromkeys((f"POST {W}/memories", f"DELETE {W}/memories"), "runtime or operate"),
     f"DELETE {W}/memories/<memory_id>": "runtime or operate",
-    f"POST {W}/turns/<turn_id>/replay": "operate",
+    **dict.fromkeys((f"POST {W}/turns/<turn_id>/{v}" for v in ("replay", "discard")), "operate"),
+    **dict.fromkeys(("GET /admin/dead-letters", "GET /admin/dead-letters/replays"), "operate"),
+    **dict.fromkeys((f"POST /admin/dead-letters/{v}" for v in ("replay", "discard")), "operate"),
+    "GET /admin/dead-letters/replays/<run_id>": "operate",
+    "POST /admin/dead-letters/replays/<run_id>/cancel": "operate",
     **{f"POST {W}/sessions/<session_id>/{verb}": "operate" for verb in ("checkpoint", "end")},
     **{f"{verb} {W}/schedules/<schedule_id>": "operate" for verb in ("PATCH", "DELETE")},
     **{

@@ -1,7 +1,7 @@
 -- Returns a turn whose session was lost to the front of its lane, or makes it a dead letter.
 -- A turn that its caller canceled meanwhile does not come back.
 -- @keys schedules
--- @args max_attempts
+-- @args max_attempts handovers_max
 -- @include putback
 -- Whether a lost turn may be delivered again, and who says so: the turn, its schedule, its workspace.
 local function redelivery(turn)
@@ -44,4 +44,19 @@ local function give_back(turn, session, mechanism, counts, holds)
   if not put_back(turn, session, mechanism, backoff(turn.losses)) then return false end
   if holds then hold(turn.not_before, mechanism) end
   return true
+end
+
+-- Its worker died, or could not lay it out. No agent had it: no attempt is used up, but a turn that
+-- takes down whoever touches it must not come back for ever.
+local function not_handed(turn, session)
+  if session.unwanted then return give_back(turn, session, 'delivery_failed') end
+  turn.handovers = (turn.handovers or 0) + 1
+  local most = tonumber(A.handovers_max)
+  if turn.handovers >= most then
+    return give_up(turn, session, 'delivery_failed', {
+      limit_count = most, measured_count = turn.handovers, setting = 'TURNKEEPER_HANDOVERS_MAX',
+    })
+  end
+  local pause = turn.handovers > 1 and backoff(turn.handovers - 1) or 0
+  return put_back(turn, session, 'delivery_failed', pause)
 end
