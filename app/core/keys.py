@@ -24,6 +24,7 @@ WEBHOOKS = "tk:webhooks"  # hash: webhook id -> record with its secrets
 WEBHOOKS_SEEN = "tk:webhooks:seen"  # hash: webhook id -> ms of its last delivered event
 PUSHES = "tk:pushes"  # zset: workspace id -> ms when a push configuration was last put there
 TICKS = "tk:ticks"  # hash: control job -> ms when it last ran
+HISTORY = "tk:history"  # list: one sample of all workspaces a minute, the newest last; a day
 INVARIANTS = "tk:invariants"  # hash: workspace id -> last report of the invariants check
 INVARIANTS_ROUND = "tk:invariants:round"  # hash: how far the check has come
 VIOLATIONS = "tk:invariants:violations"  # zset: workspace id -> violations, where there are any
@@ -112,6 +113,8 @@ NAMES = {
     "backfills": "backfills",
     "events": "events",  # stream
     "stats": "stats",  # hash: event name -> how often it was appended
+    # hash: "wait:<bucket ms>" and "session:<bucket ms>" -> how many; ":sum" -> ms in all
+    "timings": "timings",
     "lines": "lines",  # hash: line -> record: where a receiver of events is, and when it is tried
     "owed": "owed",  # zset: open line -> ms of the oldest event it may owe; bounds the trimming
     "deliveries": "deliveries",  # stream: attempts to deliver to webhooks and push receivers
