@@ -93,7 +93,7 @@ def reap() -> None:
 
 def sweep() -> None:
     """Ticked every ``sweep_interval_s``: repair the hints, then check some invariants, and once a
-    minute trim the events and keep a sample for the charts. Copies that queued up meanwhile pass."""
+    minute trim the events and keep a sample for the charts. Copies that queued up pass."""
     platform = current()
     hold_ms = round(platform.settings.sweep_interval_s * 500)
     if platform.clients.control.set("tk:sweep:hold", "1", nx=True, px=hold_ms):

@@ -128,12 +128,13 @@ def timeline(marks: Sequence[Mark], rows: Sequence[str], start: int, end: int) -
 
     drawn = []
     for mark in marks:
+        left = min(x(mark.at), WIDTH * 2 - 4.0)
         y = rows.index(mark.row) * 22 + 4
         width = max(3.0, round(x(mark.until) - x(mark.at), 1)) if mark.until else 4
         drawn.append(
             Markup(
                 '<rect class="{}" x="{}" y="{}" width="{}" height="14"><title>{}</title></rect>'
-            ).format(mark.kind, x(mark.at), y, width, mark.title)
+            ).format(mark.kind, left, y, width, mark.title)
         )
     lines = Markup("").join(
         Markup('<line x1="0" x2="{}" y1="{}" y2="{}"/>').format(WIDTH * 2, at * 22, at * 22)

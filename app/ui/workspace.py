@@ -40,6 +40,7 @@ TABS = {
 # What people and policies did; the rest of the feed is what turns went through.
 AUDITED = frozenset(
     {
+        "OPERATOR_ACTED",
         "WORKSPACE_CHANGED",
         "POLICY_CHANGED",
         "SESSION_CHECKPOINT_REQUESTED",

@@ -46,6 +46,8 @@ function confirm(button) {
 }
 
 export function actions() {
+  const no = document.getElementById("confirm-no");
+  no?.addEventListener("click", () => document.getElementById("confirm").close("no"));
   document.addEventListener("click", async (press) => {
     const button = press.target.closest?.("button[data-post]");
     if (!button) return;

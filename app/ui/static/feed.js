@@ -10,8 +10,9 @@ function line(event) {
 }
 
 export function feed() {
-  const list = document.getElementById("feed");
-  if (!list) return { add: () => undefined, note: () => undefined };
+  const box = document.getElementById("feed");
+  if (!box) return { add: () => undefined, note: () => undefined };
+  const list = box.querySelector("ol");
   const filter = document.getElementById("feed-filter");
   const pause = document.getElementById("feed-pause");
   const told = document.getElementById("feed-told");
@@ -33,7 +34,7 @@ export function feed() {
   function drawAll() {
     const some = kept.filter(passes).slice(-DRAWN);
     list.replaceChildren(...some.map(row));
-    list.scrollTop = list.scrollHeight;
+    box.scrollTop = box.scrollHeight;
   }
 
   // One change of the page for all that came within a frame.
@@ -41,10 +42,10 @@ export function feed() {
     const some = waiting.filter(passes).slice(-DRAWN);
     waiting = [];
     if (!some.length) return;
-    const isAtEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;
+    const isAtEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
     list.append(...some.map(row));
     while (list.childElementCount > DRAWN) list.firstElementChild.remove();
-    if (isAtEnd) list.scrollTop = list.scrollHeight;
+    if (isAtEnd) box.scrollTop = box.scrollHeight;
   }
 
   function take(one) {

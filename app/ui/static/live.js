@@ -8,8 +8,8 @@ const NAMES = [
   "SESSION_CHECKPOINT_REQUESTED", "SESSION_CANCEL_REQUESTED", "SESSION_CHECKPOINTED",
   "SESSION_ENDED", "CRON_EXECUTED", "CRON_SKIPPED", "CRON_MISSED", "TURN_COALESCED",
   "TURN_RETURNED", "TURN_EXPIRED", "TURN_DEAD", "TASK_UPDATED", "A2A_RESPONSE", "POLICY_CHANGED",
-  "POLICY_SEEN", "WRITE_FENCED", "LIMIT_HIT", "WORKSPACE_ONLINE", "WORKSPACE_OFFLINE",
-  "WORKSPACE_DEGRADED", "WORKSPACE_CHANGED", "ACTIVITY_LOGGED", "NOTIFICATION",
+  "POLICY_SEEN", "OPERATOR_ACTED", "WRITE_FENCED", "LIMIT_HIT", "WORKSPACE_ONLINE", "WORKSPACE_OFFLINE",
+  "WORKSPACE_DEGRADED", "WORKSPACE_CHANGED", "ACTIVITY_LOGGED",
 ];
 // What changes nothing that the page shows beside the feed.
 const QUIET = new Set(["snapshot", "TURN_PROGRESS", "TURN_KEEPALIVE", "ACTIVITY_LOGGED", "WRITE_FENCED"]);
@@ -43,8 +43,9 @@ export function refreshSoon() {
 
 function scrollChat() {
   const chat = document.getElementById("chat");
-  if (chat && chat.dataset.count !== String(chat.children.length)) chat.scrollTop = chat.scrollHeight;
-  if (chat) chat.dataset.count = String(chat.children.length);
+  const count = String(chat?.querySelectorAll("li").length);
+  if (chat && chat.dataset.count !== count) chat.scrollTop = chat.scrollHeight;
+  if (chat) chat.dataset.count = count;
 }
 
 function say(text) {
