@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from app import ui
 from app.api import (
     admin,
+    audit,
     backup,
     crontabs,
     delegations,
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
     app.extensions["turnkeeper"] = Here(platform, Hub(platform), metrics, memory_index.Indexes())
     app.before_request(operation.authorize)
     app.after_request(_headers)
+    app.after_request(audit.record)
     errors.install(app)
     for module in (
         health,

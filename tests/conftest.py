@@ -12,7 +12,7 @@ import psutil
 import pytest
 import redis
 
-from tests.support import servers
+from tests.support import browser, servers
 from tests.support.wait import wait_until
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -27,7 +27,7 @@ hypothesis.settings.load_profile("ci" if IN_CI else "laptop")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LEAVE_TIMEOUT_S = 3.0
+LEAVE_TIMEOUT_S = 10.0
 SESSION_SERVERS: list[servers.RedisServer] = []
 
 
@@ -71,6 +71,8 @@ def nothing_left_running() -> Iterator[None]:
 
     def left() -> list[str]:
         now = (t for t in threading.enumerate() if not t.daemon and t not in threads)
+        if browser.LASTING:  # its driver answers on threads of its own
+            now = (t for t in now if not t.name.startswith("asyncio_"))
         ours = {server.process.pid for server in SESSION_SERVERS}
         still = (p for p in _children() if p not in children and p.pid not in ours)
         return [f"thread {t.name}" for t in now] + [f"process {_command(p)}" for p in still]
@@ -89,7 +91,11 @@ def _command(process: psutil.Process) -> str:
 
 
 def _children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """Every descendant but a module's browser, whose processes come and go as it likes."""
+    found = psutil.Process().children(recursive=True)
+    browsers = [one for one in found if one.pid in browser.LASTING]
+    theirs = {one.pid for root in browsers for one in [root, *root.children(recursive=True)]}
+    return [one for one in found if one.pid not in theirs]
 
 
 def _session_server(binary: str | None, missing: str) -> Iterator[servers.RedisServer]:

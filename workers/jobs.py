@@ -3,7 +3,7 @@
 import structlog
 from redis.exceptions import RedisError
 
-from app.core import doorbell, ids, keys
+from app.core import doorbell, history, ids, keys
 from app.core.errors import TurnkeeperError
 from app.core.platform import Platform, current
 from workers import agents, invariants, reaper, replaying, trimming, webhooks
@@ -101,7 +101,7 @@ def reap() -> None:
 
 def sweep() -> None:
     """Ticked every ``sweep_interval_s``: repair the hints, then check some invariants, and once a
-    minute trim the events. Copies that queued up meanwhile pass."""
+    minute trim the events and keep a sample for the charts. Copies that queued up pass."""
     platform = current()
     hold_ms = round(platform.settings.sweep_interval_s * 500)
     if platform.clients.control.set("tk:sweep:hold", "1", nx=True, px=hold_ms):
@@ -109,6 +109,8 @@ def sweep() -> None:
         invariants.check_some(platform, between=lambda: reaper.reap(platform))
     if platform.clients.control.set("tk:trim:hold", "1", nx=True, px=TRIM_EVERY_MS):
         trimming.trim(platform, between=lambda: reaper.reap(platform))
+    if platform.clients.control.set("tk:history:hold", "1", nx=True, px=history.EVERY_MS):
+        history.take(platform)
 
 
 def repair() -> None:

@@ -35,7 +35,7 @@ def ensure_schedule(api: Api) -> None:
     path = workspace_path(DEMO, "schedules")
     if any(row.get("name") == TICK for row in api.call("GET", path)["schedules"]):
         return
-    fields = {"cron_expr": "* * * * *", "timezone": "UTC", "prompt": TICK_PROMPT, "enabled": True}
+    fields = {"cron_expr": "* * * * *", "timezone": "UTC", "prompt": TICK_PROMPT, "ceiling_s": 30}
     api.call("POST", path, {"name": TICK, **fields})
 
 

@@ -42,6 +42,7 @@ NAMES: Mapping[str, str] = {
     "TURN_DISCARDED": "an operator gave a dead letter up",
     "POLICY_CHANGED": "a prompt or a memory changed",
     "POLICY_SEEN": "a session has recalled what was committed after it began",
+    "OPERATOR_ACTED": "a person changed something through the API or the pages; who, and what",
     "WRITE_FENCED": "a write under a stale fence was refused",
     "LIMIT_HIT": "a limit acted; the mechanism, limit, setting and measured value are named",
 }

@@ -26,6 +26,7 @@ PUSHES = "tk:pushes"  # zset: workspace id -> ms when a push configuration was l
 TICKS = "tk:ticks"  # hash: control job -> ms when it last ran
 REPLAY_RUNS = "tk:replays"  # hash: run id -> record: which dead letters, how far, why it stopped
 REPLAY_RUNS_OPEN = "tk:replays:open"  # zset: run id -> ms when it was begun; those that go on
+HISTORY = "tk:history"  # list: one sample of all workspaces a minute, the newest last; a day
 INVARIANTS = "tk:invariants"  # hash: workspace id -> last report of the invariants check
 INVARIANTS_ROUND = "tk:invariants:round"  # hash: how far the check has come
 VIOLATIONS = "tk:invariants:violations"  # zset: workspace id -> violations, where there are any
@@ -121,6 +122,8 @@ NAMES = {
     "backfills": "backfills",
     "events": "events",  # stream
     "stats": "stats",  # hash: event name -> how often it was appended
+    # hash: "wait:<bucket ms>" and "session:<bucket ms>" -> how many; ":sum" -> ms in all
+    "timings": "timings",
     "lines": "lines",  # hash: line -> record: where a receiver of events is, and when it is tried
     "owed": "owed",  # zset: open line -> ms of the oldest event it may owe; bounds the trimming
     "deliveries": "deliveries",  # stream: attempts to deliver to webhooks and push receivers

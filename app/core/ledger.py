@@ -132,3 +132,37 @@ def error_of(platform: Platform, workspace_id: str, fire: Fire) -> str | None:
     stored = platform.clients.data.hget(keys.of(workspace_id)["results"], fire.turn_id)
     error = (json.loads(stored).get("error") if stored else None) or {}
     return error.get("message") or fire.why
+
+
+def newest(
+    platform: Platform, schedule_ids: Mapping[str, Sequence[str]], count: int
+) -> dict[str, list[Fire]]:
+    """The newest fires of all schedules together, by workspace, oldest first; three round trips.
+
+    Args:
+        schedule_ids: workspace id -> its schedules.
+    """
+    data = platform.clients.data
+    pairs = [(ws, one) for ws, some in schedule_ids.items() for one in some]
+    pipe = data.pipeline(transaction=False)
+    for workspace_id, one in pairs:
+        index = keys.of(workspace_id)["fire_index"]
+        pipe.zrevrangebylex(index, f"[{one};", f"[{one}:", start=0, num=count)
+    names: dict[str, list[str]] = {workspace_id: [] for workspace_id in schedule_ids}
+    for (workspace_id, _), rows in zip(pairs, pipe.execute() if pairs else [], strict=True):
+        names[workspace_id] += rows
+    pipe = data.pipeline(transaction=False)
+    for workspace_id, rows in names.items():
+        rows.sort(key=lambda row: int(row.rsplit(":", 1)[1]))
+        del rows[:-count]
+        pipe.hmget(keys.of(workspace_id)["fires"], rows or ["-"])
+    found = {}
+    for (workspace_id, rows), texts in zip(names.items(), pipe.execute(), strict=True):
+        told = zip(rows, texts, strict=False)
+        found[workspace_id] = [_fire(*_named(row), text) for row, text in told if text is not None]
+    return found
+
+
+def _named(row: str) -> tuple[str, int]:
+    schedule_id, nominal = row.rsplit(":", 1)
+    return schedule_id, int(nominal)

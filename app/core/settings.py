@@ -122,6 +122,18 @@ class Settings(AgentSettings, BaseSettings):
         5, gt=0, description="A turn handed to a poll but not started is handed again after this."
     )
 
+    alert_streak_count: int = Field(
+        3, ge=1, description="So many fires of a workspace waiting need a person's attention."
+    )
+    alert_wait_s: Seconds = Field(
+        900, gt=0, description="A turn that waits longer than this needs a person's attention."
+    )
+    alert_policy_stale_s: Seconds = Field(
+        1800,
+        gt=0,
+        description="A session under an older policy for longer needs a person's attention.",
+    )
+
     lane_max_wait_s: Seconds = Field(
         600, gt=0, description="A waiting entry older than this is served first, whatever its lane."
     )

@@ -1,6 +1,6 @@
 -- Opens a session for a chosen turn: a fence from the workspace's epoch, and its deadlines.
 -- @args session_id ceiling_ms checkpoint_grace_ms cancel_grace_ms
--- @include session
+-- @include session timing
 local function own_ms(schedule, field)
   local seconds = schedule and schedule[field]
   return seconds and math.floor(seconds * 1000 + 0.5)
@@ -46,6 +46,7 @@ local function open(turn, schedule)
   end
   keep(session)
   redis.call('ZADD', K.live, NOW, session.id)
+  if turn.attempt == 1 then observe('wait', NOW - turn.accepted_at) end
   emit('TURN_CLAIMED', turn, session, {
     lane = turn.lane, attempt = turn.attempt, waited_ms = NOW - turn.accepted_at, ceiling_ms = ceiling,
     coalesced = turn.coalesced, coalesced_count = turn.coalesced_count,

@@ -1,6 +1,6 @@
 -- Keeping and ending sessions.
 -- @keys sessions live ended inbox zombies bound workspace notes
--- @include lane room cron
+-- @include lane room cron timing
 local function keep(session) redis.call('HSET', K.sessions, session.id, cjson.encode(session)) end
 
 -- Ends a session and frees its slot. `facts`: limit, setting and measured value of what ended it.
@@ -21,6 +21,7 @@ local function close(session, turn, mechanism, facts)
   end
   local payload = facts or {}
   payload.state, payload.duration_ms, payload.origin = turn.state, NOW - session.claimed_at, turn.origin
+  if session.started_at then observe('session', payload.duration_ms) end
   emit('SESSION_ENDED', turn, session, payload, mechanism)
 end
 

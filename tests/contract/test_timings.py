@@ -1,0 +1,100 @@
+"""Durations are counted by the scripts, in buckets whose bounds Python knows."""
+
+import re
+
+import pytest
+
+from app.core import fleet, history, timings
+from app.core.records import Session
+from tests.contract.conftest import Pass
+from tests.support.kernel import WS, Kernel
+from tests.support.lua_events import LUA
+
+
+def test_script_and_reader_have_the_same_buckets() -> None:
+    source = (LUA / "include/timing.lua").read_text()
+    for name, bounds in timings.BUCKETS_MS.items():
+        found = re.search(rf"{name} = {{([\d, ]+)}}", source)
+        assert found, name
+        assert tuple(int(part) for part in found[1].split(",")) == tuple(bounds)
+
+
+def test_a_first_claim_counts_its_wait_and_an_end_its_session(
+    kernel: Kernel, pass_ms: Pass
+) -> None:
+    kernel.submit()
+    pass_ms(700)
+    claim = kernel.claimed()
+    kernel.start(claim.session)
+    pass_ms(3_000)
+    kernel.finish(claim.session)
+    found = timings.read(kernel.platform, [WS]).of
+    bounds = timings.BUCKETS_MS["wait"]
+    assert found["wait"].total == found["session"].total == 1
+    assert timings.quantile_ms("wait", found["wait"].counts, 0.5) == 1000
+    assert 700 <= found["wait"].sum_ms < 1000 + bounds[0] * 30
+    assert timings.quantile_ms("session", found["session"].counts, 0.5) == 5000
+
+
+def test_a_second_attempt_waits_for_nothing_that_is_counted(kernel: Kernel) -> None:
+    kernel.submit()
+    first = kernel.claimed()
+    kernel.bind(first.session)
+    kernel.release(first.session)
+    assert kernel.claimed().session.attempt > 1
+    assert timings.read(kernel.platform, [WS]).of["wait"].total == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "wanted"),
+    [
+        ([0] * 11, 0.5, None),
+        ([1] + [0] * 10, 0.5, 10),
+        ([99, 1] + [0] * 9, 0.99, 10),
+        ([98, 2] + [0] * 9, 0.99, 50),
+        ([0] * 10 + [5], 0.5, 21_600_000),
+    ],
+)
+def test_a_quantile_is_the_bound_of_its_bucket(
+    counts: list[int], share: float, wanted: int | None
+) -> None:
+    assert timings.quantile_ms("wait", counts, share) == wanted
+
+
+def test_a_row_of_the_fleet_is_what_stands_there(kernel: Kernel, pass_ms: Pass) -> None:
+    kernel.submit("one")
+    kernel.submit("two")
+    claim = kernel.claimed()
+    kernel.start(claim.session)
+    pass_ms(2_000)
+    now = kernel.now_ms()
+    (row,) = fleet.read(kernel.platform, [WS], now)
+    assert (row.workspace.depth, row.workspace.live_count) == (1, 1)
+    assert [one.id for one in row.sessions] == [claim.session.id]
+    assert row.oldest_waiting is not None
+    assert row.oldest_waiting.state == "queued"
+    assert row.oldest_wait_ms == now - row.oldest_waiting.accepted_at >= 2_000
+    assert (row.waiting_fires, row.dead_letters, row.next_fire_at) == (0, 0, None)
+    assert fleet.read(kernel.platform, ["nobody"], now) == []
+
+
+def test_samples_are_kept_for_a_day_and_told_as_differences(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "KEPT", 3)
+    kernel.platform.clients.control.zadd("tk:workspaces", {WS: 1})
+    for _ in range(4):
+        kernel.submit()
+        kernel.finish(_begun(kernel))
+        history.take(kernel.platform)
+    samples = history.read(kernel.platform)
+    assert len(samples) == 3
+    assert [sum(one) for one in history.timing_growth(samples, "wait")] == [1, 1]
+    assert history.growth(samples, "CRON_QUEUED") == [0, 0]
+    assert samples[-1].running == 0
+
+
+def _begun(kernel: Kernel) -> Session:
+    claim = kernel.claimed()
+    kernel.start(claim.session)
+    return claim.session
