@@ -6,7 +6,7 @@ from contextlib import suppress
 import structlog
 from redis.exceptions import RedisError
 
-from app.core import doorbell, forecasting, keys, schedules, telling, workspaces
+from app.core import doorbell, forecasting, keys, schedules, telling, tokens, workspaces
 from app.core.errors import ScheduleNotFound
 from app.core.platform import Platform
 from workers import forecasts
@@ -36,6 +36,7 @@ def sweep(
             between()
             page = []
     rung += _repair(platform, page, planned)
+    tokens.purge(platform)
     doorbell.enqueue_dispatch(platform)
     doorbell.enqueue_delivery(platform)
     forecasts.check_some(platform, planned, between=between)

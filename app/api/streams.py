@@ -72,7 +72,9 @@ def stream_all_events(query: models.StreamQuery) -> Response:
     refuse_head()
     since = _since(query)
     reached = [
-        item.id for item in workspaces.listing(platform()) if token().allows("read", item.id)
+        item.id
+        for item in workspaces.listing(platform())
+        if token().allows("read", item.id, item.stored.get("team"))
     ]
     return _stream(reached, _at(events.order(since)[0] - OVERLAP_MS) if since else None)
 
@@ -106,7 +108,7 @@ def _stream(workspace_ids: list[str], since: str | None) -> Response:
     here = current_app.extensions["turnkeeper"]
     with ExitStack() as stack:
         # Entered here, so that a refusal is an answer and not a broken stream.
-        follower = stack.enter_context(here.hub.following(workspace_ids))
+        follower = stack.enter_context(here.hub.following(workspace_ids, token().id))
         opening = [
             frame(
                 "snapshot",

@@ -28,6 +28,9 @@ INVARIANTS = "tk:invariants"  # hash: workspace id -> last report of the invaria
 INVARIANTS_ROUND = "tk:invariants:round"  # hash: how far the check has come
 VIOLATIONS = "tk:invariants:violations"  # zset: workspace id -> violations, where there are any
 TEAMS = "tk:teams:"  # + team -> set of the workspaces that may be in it
+PACES = "tk:pace:"  # + sha256 of a token, and for what -> us until when its requests are used up
+PACES_TOLD = "tk:pace:told:"  # + as above: that the log was told, for a minute
+LIMITED = "tk:limited"  # hash: what for -> how many requests were refused for coming too fast
 LOGINS = "tk:login:"  # + sha256 of a one-time code -> token record, short-lived
 
 
@@ -38,6 +41,8 @@ CONTROL = {
     "deadlines": DEADLINES,
     "deadlines_taken": DEADLINES_TAKEN,
     "webhooks": WEBHOOKS,
+    "tokens": TOKENS,
+    "limited": LIMITED,
 }
 
 
@@ -111,7 +116,10 @@ NAMES = {
     # ":already" and each state of the ledger -> how many
     "backfills": "backfills",
     "events": "events",  # stream
-    "stats": "stats",  # hash: event name -> how often it was appended
+    # hash: event name -> how often it was appended, or left out as one refusal of too many
+    "stats": "stats",
+    # hash: kind of refusal -> "minute told untold": how often the stream was told of it
+    "refusals": "refusals",
     "lines": "lines",  # hash: line -> record: where a receiver of events is, and when it is tried
     "owed": "owed",  # zset: open line -> ms of the oldest event it may owe; bounds the trimming
     "deliveries": "deliveries",  # stream: attempts to deliver to webhooks and push receivers

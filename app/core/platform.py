@@ -28,6 +28,7 @@ def _limits(settings: Settings) -> dict[str, int]:
         "queue_depth_max": settings.queue_depth_max,
         "push_configs_max": settings.push_configs_max,
         "max_attempts": settings.max_attempts,
+        "refusals_told_per_min": settings.refusals_told_per_min,
         "turn_retention_ms": ms(settings.turn_retention_s),
         "backoff_ms": ms(settings.retry_backoff_s),
         "backoff_max_ms": ms(settings.retry_backoff_max_s),

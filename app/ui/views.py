@@ -18,6 +18,7 @@ from flask import (
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.core import forecasting, policy, schedules, sessions, tokens, turns, why, workspaces
+from app.core.admission import Pace, admit
 from app.core.clock import rfc3339
 from app.core.errors import Forbidden, NotFound, Unauthorized
 from app.core.platform import Platform
@@ -92,13 +93,13 @@ def login() -> Response | AnyResponse:
 @_scope("public")
 def fleet() -> Response:
     """Every workspace; those that wait longest first."""
-    found = tokens.find(_platform(), request.cookies.get(tokens.COOKIE, ""))
+    found = admit(_platform(), request.cookies.get(tokens.COOKIE, ""), Pace.REQUEST)
     if found is None:
         return _page("login.html", 401)
     rows = [
         (item, why.explain(_platform(), item.id))
         for item in workspaces.listing(_platform())
-        if found.allows("read", item.id)
+        if found.allows("read", item.id, item.stored.get("team"))
     ]
     rows.sort(key=lambda row: -row[1].oldest_wait_s)
     return _page("fleet.html", rows=rows)
@@ -124,7 +125,7 @@ def workspace(workspace_id: str) -> str:
         schedules=[
             schedules.row(platform, item) for item in schedules.listing(platform, workspace_id)
         ],
-        can_send=g.token.allows("send", workspace_id),
+        can_send=tokens.reach(platform, g.token, "send", workspace_id),
         stream=f"/workspaces/{workspace_id}/events/stream?{urlencode({'since': '10m'})}",
     )
 

@@ -7,6 +7,7 @@ from app.api.models.admin import (
     LoginLink,
     MadeToken,
     NewToken,
+    Rotation,
     Token,
     Tokens,
 )
@@ -186,6 +187,7 @@ __all__ = [
     "Need",
     "NewMemory",
     "NewToken",
+    "Rotation",
     "NewWebhook",
     "NewWorkspace",
     "NextTurn",

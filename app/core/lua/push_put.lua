@@ -2,7 +2,7 @@
 -- @args turn_id push_configs_max
 -- @returns {"put"}
 -- @returns refused: turn_not_found, too_many_push_configs
--- @include push
+-- @include push refusal
 local turn = read(K.turns, A.turn_id)
 if not turn then return refuse('turn_not_found', {turn_id = A.turn_id}) end
 local limit, count = tonumber(A.push_configs_max), turn.push and #turn.push or 0
@@ -11,8 +11,8 @@ if is_new and count >= limit then
   local told = {
     limit_count = limit, measured_count = count, setting = 'TURNKEEPER_PUSH_CONFIGS_MAX',
   }
-  emit('LIMIT_HIT', turn, nil, told, 'push_configs')
-  told.mechanism = 'push_configs'
+  tell_refusal('LIMIT_HIT', 'push_configs', turn, nil, told, 'push_configs')
+  told.mechanism, told.untold_count = 'push_configs', nil
   return refuse('too_many_push_configs', told)
 end
 put_push(turn)
