@@ -153,7 +153,7 @@ def _checking(view: Callable[..., Any], query: Model, body: Model) -> Callable[.
         if query is not None:
             path["query"] = validated(query, request.args.to_dict(), "query")
         if body is not None:
-            path["body"] = validated(body, bodies.read(request.get_data() or b"{}"), "body")
+            path["body"] = validated(body, bodies.read(bodies.raw(request) or b"{}"), "body")
         return view(**path)
 
     return call
