@@ -19,6 +19,7 @@ from app.core.tokens import Token
 from tests.contract.conftest import PAUSE_MS, Pass
 from tests.contract.refusals import RECIPES, live
 from tests.support.kernel import Kernel
+from workers.sweep import sweep
 
 # One request of 600 a minute is given back every 100 ms.
 RATE = {"rate_limit_per_min": 600, "agent_rate_limit_per_min": 600}
@@ -166,6 +167,13 @@ def test_purge_forgets_what_expired_long_ago_and_nothing_else(
     assert tokens.purge(kernel.platform) == 0, "still in the list"
     assert tokens.purge(kernel.tuned(token_retention_s=0).platform) == 1
     assert sorted(token.id for token in tokens.listing(kernel.platform)) == sorted(kept)
+
+
+def test_the_sweep_purges(kernel: Kernel, pass_ms: Pass) -> None:
+    made(kernel, expires_in_s=PAUSE_MS / 1000)
+    pass_ms(PAUSE_MS + 2)
+    sweep(kernel.tuned(token_retention_s=0).platform)
+    assert tokens.listing(kernel.platform) == []
 
 
 # ---- Refusals in the stream

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.unit.api.web import ADMIN, Web, fake_clients, web
 
-EXAMPLES = 15
+EXAMPLES = 10
 CHECKS: list[Any] = [
     not_a_server_error,
     status_code_conformance,
@@ -102,3 +102,74 @@ def test_control_an_answer_that_the_document_does_not_tell_of_is_found(site: Web
             setattr(broken, name, getattr(declared, name))
         site.app.view_functions[endpoint] = broken
         fuzz(site, "GET /readyz", 1)
+
+
+TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"))
+NAMES = st.sampled_from(
+    ["Authorization", "Cookie", "Origin", "Sec-Fetch-Site", "Last-Event-ID", "Idempotency-Key"]
+    + ["A2A-Version", "Content-Type", "Content-Length", "X-Forwarded-Proto", "Host", "Accept"]
+)
+IDS = st.text(max_size=200)
+SOME = settings(max_examples=150, deadline=None, database=None, derandomize=True)
+
+
+def refused_at_most(site: Web, method: str, path: str, body: Any = None, **more: Any) -> None:
+    response = site.ask(method, path, body, **more)
+    response.close()
+    assert response.status_code < 500, (method, path, more, response.text)
+
+
+def test_no_header_makes_a_fault(site: Web) -> None:
+    site.workspace(WORKSPACE)
+
+    @SOME
+    @given(headers=st.dictionaries(NAMES, TEXT, max_size=4), is_admin=st.booleans())
+    def ask(headers: dict[str, str], is_admin: bool) -> None:
+        known = {"Authorization": f"Bearer {ADMIN}"} if is_admin else {}
+        for method, path in (("GET", f"/workspaces/{WORKSPACE}/turns"), ("POST", "/workspaces")):
+            refused_at_most(site, method, path, token=None, headers={**headers, **known})
+
+    ask()
+
+
+def test_no_id_and_no_cron_expression_makes_a_fault(site: Web) -> None:
+    site.workspace(WORKSPACE)
+
+    @SOME
+    @given(one=IDS, expression=st.text(st.sampled_from("0123456789*/-,LW# @abc"), max_size=40))
+    def ask(one: str, expression: str) -> None:
+        refused_at_most(site, "POST", "/workspaces", {"id": one})
+        refused_at_most(site, "POST", "/registry/heartbeat", {"workspace_id": one})
+        body = {"name": "t", "prompt": "go", "cron_expr": expression, "timezone": one or "UTC"}
+        refused_at_most(site, "POST", f"/workspaces/{WORKSPACE}/schedules", body)
+
+    ask()
+
+
+def test_no_json_rpc_makes_a_fault(site: Web) -> None:
+    site.workspace(WORKSPACE)
+    value = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["message", "parts", "text", "id", "x"]), inner)
+        ),
+        max_leaves=8,
+    )
+    methods = ["message/send", "SendMessage", "tasks/get", "GetTask", "tasks/list", "ListTasks"]
+    call = st.fixed_dictionaries(
+        {},
+        optional={
+            "jsonrpc": st.just("2.0") | value,
+            "id": value,
+            "method": st.sampled_from([*methods, "tasks/cancel", "CancelTask"]) | value,
+            "params": value,
+        },
+    )
+
+    @SOME
+    @given(body=call | value)
+    def ask(body: Any) -> None:
+        refused_at_most(site, "POST", f"/workspaces/{WORKSPACE}/a2a", body)
+
+    ask()
