@@ -19,7 +19,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .PHONY: help run test fmt lint types imports unit contract integration e2e agents seeds sim bench docs \
-	lock clean servers
+	audit lock clean servers
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{printf "%-12s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ bench: .venv/stamp-test ## the speeds of this machine, as ratios to a raw loop
 
 docs: .venv/stamp-test ## write the generated reference pages
 	@$(BIN)/python -m tests.support.docs
+
+audit: .venv/stamp-test ## known faults of the locked packages; 2: it could not be looked up
+	@$(BIN)/python .ci/audit
 
 lock: ## resolve setup.cfg again and write both requirements files
 	@python="$$($(FIND_PYTHON))"; test -x .venv/lock/bin/pip-compile \

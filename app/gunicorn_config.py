@@ -7,14 +7,16 @@ one of its settings.
 
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import gevent
 
-from app.core.errors import SettingsFault
-from app.core.settings import Settings
+from app.core.errors import BodyTooSlow, SettingsFault
+from app.core.settings import Settings, env_name
 
 
 def _read() -> Settings:
@@ -34,7 +36,8 @@ worker_class = "gevent"
 worker_connections = _settings.waiters_max + _settings.streams_max + 1_000
 # A platform's drain window may be 10 s; what is still open after this is cut.
 graceful_timeout = 8
-# Idle connections hold a stopping worker, so shorter than graceful_timeout.
+# Idle connections hold a stopping worker, so shorter than graceful_timeout. It is also how long
+# the head of a request may take, first to last byte; of the body: pre_request.
 keepalive = 5
 timeout = 30
 limit_request_line = 8_190
@@ -63,6 +66,37 @@ def post_worker_init(worker: Any) -> None:
         gevent.spawn(_stop, worker)
 
     signal.signal(signal.SIGTERM, stop)
+
+
+def pre_request(worker: Any, request: Any) -> None:
+    """The head is here: from now on the body has so long. gunicorn itself waits for ever."""
+    unreader, took_at = request.unreader, time.monotonic()
+    unreader.chunk = _within(unreader.chunk, took_at, _settings.body_timeout_s)
+
+
+def post_request(worker: Any, request: Any, *_: Any) -> None:
+    """The next request on this connection has a time of its own."""
+    request.unreader.__dict__.pop("chunk", None)
+
+
+def _within(read: Callable[..., bytes], began_at: float, limit_s: float) -> Callable[..., bytes]:
+    def chunk(size_hint: int | None = None) -> bytes:
+        left_s = began_at + limit_s - time.monotonic()
+        with gevent.Timeout(max(0.001, left_s)) as timer:
+            try:
+                return read(size_hint)
+            except gevent.Timeout as late:
+                if late is not timer:
+                    raise
+        raise BodyTooSlow(
+            f"the body did not arrive within {limit_s:g} s",
+            mechanism="body_timeout",
+            limit_s=limit_s,
+            measured_s=round(time.monotonic() - began_at, 3),
+            setting=env_name("body_timeout_s"),
+        )
+
+    return chunk
 
 
 def worker_int(worker: Any) -> None:

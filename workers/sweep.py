@@ -6,7 +6,16 @@ from contextlib import suppress
 import structlog
 from redis.exceptions import RedisError
 
-from app.core import agents, doorbell, forecasting, keys, schedules, telling, workspaces
+from app.core import (
+    agents,
+    doorbell,
+    forecasting,
+    keys,
+    schedules,
+    telling,
+    tokens,
+    workspaces,
+)
 from app.core.errors import ScheduleNotFound
 from app.core.platform import Platform
 from workers import forecasts
@@ -36,6 +45,7 @@ def sweep(
             between()
             page = []
     rung += _repair(platform, page, planned)
+    tokens.purge(platform)
     doorbell.enqueue_dispatch(platform)
     doorbell.enqueue_delivery(platform)
     doorbell.enqueue_agents(platform)

@@ -23,7 +23,7 @@ def list_tokens() -> Response:
 def create_token(body: models.NewToken) -> Response:
     """Make a token; this is the only time it is shown."""
     text, made = tokens.create(
-        platform(), body.name, body.scopes, body.workspaces, body.expires_in_s
+        platform(), body.name, body.scopes, body.workspaces, body.expires_in_s, body.teams
     )
     return answer(views.token(made) | {"token": text}, 201)
 
@@ -34,6 +34,21 @@ def revoke_token(token_id: str) -> Response:
     """Revoke a token at once."""
     tokens.revoke(platform(), token_id)
     return answer({"status": "ok"})
+
+
+@blueprint.post("/tokens/<token_id>/rotate")
+@operation(
+    "admin",
+    tag=TAG,
+    body=models.Rotation,
+    reply=models.MadeToken,
+    status=201,
+    refusals=(409,),
+)
+def rotate_token(token_id: str, body: models.Rotation) -> Response:
+    """Make a token that may do the same; the old one ends after the grace. Shown only now."""
+    text, made = tokens.rotate(platform(), token_id, body.grace_s)
+    return answer(views.token(made) | {"token": text}, 201)
 
 
 @blueprint.post("/login-links")

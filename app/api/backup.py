@@ -61,7 +61,7 @@ def import_everything(query: models.BackupQuery) -> Response:
 
     A large document is sent in parts, each with the workspaces that its schedules need.
     """
-    document = bodies.read(request.get_data() or b"{}")
+    document = bodies.read(bodies.raw(request) or b"{}")
     core.check_format(document)
     body: models.Backup = validated(models.Backup, document, "body")
     found = {kind: [_said(item) for item in getattr(body, kind)] for kind in KINDS}

@@ -7,11 +7,28 @@ agents do not. Here each of those is refused, and so is a number beyond 64 bits.
 import math
 from typing import Any
 
+from flask import Request
 from pydantic_core import from_json
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.api.errors import NotJson
 
 INTEGER_LIMIT = 2**63
+
+
+def raw(request: Request) -> bytes:
+    """The bytes of a request's body, all of them.
+
+    Of one that comes in chunks, no more than the limit is read and nothing said: what was cut
+    off could leave another body that is good.
+
+    Raises:
+        RequestEntityTooLarge.
+    """
+    content, limit = request.get_data(), request.max_content_length
+    if request.content_length is None and limit is not None and len(content) >= limit:
+        raise RequestEntityTooLarge
+    return content
 
 
 def read(raw: bytes) -> Any:

@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 
 from app.api import models
 from app.api.operation import answer, operation, platform, token
-from app.core import delegations, workspaces
+from app.core import delegations, tokens, workspaces
 from app.core.clock import rfc3339
 from app.core.delegations import Delegation
 
@@ -29,7 +29,7 @@ def list_delegations(workspace_id: str, query: models.DelegationQuery) -> Respon
 
 def _row(workspace_id: str, found: Delegation) -> dict[str, Any]:
     is_shown = found.target_id == workspace_id or any(
-        token().allows(scope, found.target_id) for scope in ("read", "send")
+        tokens.reach(platform(), token(), scope, found.target_id) for scope in ("read", "send")
     )
     turn = found.turn if is_shown else None
     return {

@@ -1,6 +1,7 @@
 """Every refusal as HTTP: one table of statuses, bodies as problem+json (RFC 9457)."""
 
 import json
+import math
 import re
 from typing import Any
 
@@ -43,6 +44,9 @@ STATUS: dict[str, int] = {
     errors.PushConfigNotFound.code: 404,
     errors.UnknownFormat.code: 422,
     errors.QueueFull.code: 429,
+    errors.RateLimited.code: 429,
+    errors.BodyTooSlow.code: 408,
+    errors.TokenChanged.code: 409,
     errors.Unauthorized.code: 401,
     errors.Forbidden.code: 403,
     errors.StoreUnavailable.code: 503,
@@ -102,8 +106,9 @@ def problem(status: int, code: str, title: str, detail: str, fields: dict[str, A
     }
     text = json.dumps({**fields, **body, "detail": detail}, ensure_ascii=False)
     response = Response(text, status, content_type="application/problem+json")
-    if code in RETRY_AFTER_S:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S[code])
+    wait_s = fields.get("retry_after_s", RETRY_AFTER_S.get(code))
+    if wait_s is not None:
+        response.headers["Retry-After"] = str(math.ceil(wait_s))
     if status == 426:
         response.headers["Upgrade"] = "websocket"
         response.headers["Sec-WebSocket-Version"] = VERSION

@@ -6,6 +6,7 @@ and then, so a lost wake-up costs time, never an event.
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from app.core.settings import env_name
 FEEDS_KEPT = 1_000
 SUBSCRIBE_S = 1.0
 RETRY_S = 1.0
+LOG_EVERY_S = 60.0
 log = structlog.get_logger(__name__)
 
 
@@ -105,37 +107,41 @@ class Hub:
         self._platform = platform
         self._feeds: dict[str, Feed] = {}  # by channel
         self._lock = threading.Lock()
-        self._counts = {"waiters_max": 0, "streams_max": 0}
+        # By bound, and by bound and token.
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._logged_at: dict[str, float] = {}
         self._listener = Listener(platform, self._hear, self._renewed)
 
     @property
     def waiting_count(self) -> int:
         """Requests that wait now, streams not counted."""
-        return self._counts["waiters_max"]
+        return self._counts["waiters_max", ""]
 
     @contextmanager
-    def waiting(self, workspace_id: str) -> Iterator[Waiter]:
+    def waiting(self, workspace_id: str, token_id: str = "") -> Iterator[Waiter]:
         """Be woken by a workspace's events.
 
         Raises:
-            Overloaded: ``waiters_max`` requests wait in this process already.
+            Overloaded: ``waiters_max`` requests wait in this process already, or too many of
+                this token's.
         """
         woken = threading.Event()
         with ExitStack() as stack:
-            stack.enter_context(self._admitted("waiters_max"))
+            stack.enter_context(self._admitted("waiters_max", "waiters_per_token_max", token_id))
             self._join([workspace_id], woken, stack)
             yield Waiter(self._platform, woken)
 
     @contextmanager
-    def following(self, workspace_ids: Sequence[str]) -> Iterator[Follower]:
+    def following(self, workspace_ids: Sequence[str], token_id: str = "") -> Iterator[Follower]:
         """Read some workspaces' events from now on.
 
         Raises:
-            Overloaded: ``streams_max`` streams are open in this process already.
+            Overloaded: ``streams_max`` streams are open in this process already, or too many of
+                this token's.
         """
         woken = threading.Event()
         with ExitStack() as stack:
-            stack.enter_context(self._admitted("streams_max"))
+            stack.enter_context(self._admitted("streams_max", "streams_per_token_max", token_id))
             feeds = self._join(workspace_ids, woken, stack)
             follower = Follower(self._platform, woken, feeds)
             follower.enter(stack)
@@ -147,20 +153,32 @@ class Hub:
         self._listener.stop()
 
     @contextmanager
-    def _admitted(self, bound: str) -> Iterator[None]:
-        limit = getattr(self._platform.settings, bound)
+    def _admitted(self, bound: str, bound_of_one: str, token_id: str) -> Iterator[None]:
+        """A place among all, and among those of one token: none may take them all."""
+        places = [(bound, "")] + ([(bound_of_one, token_id)] if token_id else [])
         with self._lock:
-            count = self._counts[bound]
-            if count >= limit:
-                told = {"mechanism": bound, "limit_count": limit, "measured_count": count}
-                log.warning("LIMIT_HIT", setting=env_name(bound), **told)
-                raise Overloaded(setting=env_name(bound), **told)
-            self._counts[bound] += 1
+            for name, whose in places:
+                self._refuse_over(name, whose)
+            self._counts.update(places)
         try:
             yield
         finally:
             with self._lock:
-                self._counts[bound] -= 1
+                self._counts.subtract(places)
+                for place in places:
+                    if not self._counts[place]:
+                        del self._counts[place]
+
+    def _refuse_over(self, bound: str, token_id: str) -> None:
+        limit, count = getattr(self._platform.settings, bound), self._counts[bound, token_id]
+        if count < limit:
+            return
+        told = {"mechanism": bound, "limit_count": limit, "measured_count": count}
+        now = self._platform.clock.monotonic()
+        if now - self._logged_at.get(bound, float("-inf")) >= LOG_EVERY_S:
+            self._logged_at[bound] = now  # who is refused asks again, and the log is for reading
+            log.warning("LIMIT_HIT", setting=env_name(bound), token_id=token_id, **told)
+        raise Overloaded(setting=env_name(bound), **told)
 
     def _join(
         self, workspace_ids: Sequence[str], woken: threading.Event, stack: ExitStack

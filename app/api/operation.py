@@ -18,11 +18,14 @@ from spectree.models import SecureType, SecuritySchemeData
 from werkzeug.exceptions import MethodNotAllowed
 
 from app.api import bodies, loopback, upgrade
+from app.core import tokens
+from app.core.admission import Pace, admit
 from app.core.errors import Forbidden, InvalidInput, Unauthorized
 from app.core.platform import Platform
-from app.core.tokens import COOKIE, Token, find
+from app.core.tokens import COOKIE, Token
 
 PUBLIC = "public"
+SSE = "text/event-stream"
 Model = type[BaseModel] | None
 
 spec = SpecTree(
@@ -69,6 +72,7 @@ class View(Protocol):
     problems: frozenset[int]
     media_type: str
     public_if: str
+    pace: Pace
     __wrapped__: Callable[..., Any]
 
     def __call__(self, **path: Any) -> Any:
@@ -106,6 +110,7 @@ def operation(
     refusals: tuple[int, ...] = (),
     media_type: str = "application/json",
     public_if: str = "",
+    pace: Pace | None = None,
 ) -> Callable[[Callable[..., Any]], View]:
     """Declare a route: who may call it (``public``, a scope, ``one or other``), what it takes, what
     it answers.
@@ -118,6 +123,7 @@ def operation(
         raw_body: documents a body that the view reads for itself.
         more: answers beside ``reply``, by status.
         public_if: a setting under which anybody may call it.
+        pace: as what its requests are counted, where that does not follow from the rest.
         refusals: statuses of problems beyond those that follow from the rest.
     """
 
@@ -126,7 +132,7 @@ def operation(
         problems = _problems(view, scope, query, body or raw_body) | set(refusals)
         checked = cast(View, _checking(view, query, body))
         checked.scope, checked.is_anywhere, checked.media_type = scope, is_anywhere, media_type
-        checked.public_if = public_if
+        checked.public_if, checked.pace = public_if, pace or _pace(scope, media_type)
         checked.replies, checked.problems = replies, frozenset(problems - set(replies))
         # Only its documentation: called through, it would read every answer, a stream for ever.
         checked.__wrapped__ = _documented(view, checked, tag, query, body or raw_body)
@@ -135,13 +141,19 @@ def operation(
     return decorate
 
 
+def _pace(scope: str, media_type: str) -> Pace:
+    if media_type == SSE:
+        return Pace.STREAM
+    return Pace.AGENT if scope == "runtime" else Pace.REQUEST
+
+
 def _checking(view: Callable[..., Any], query: Model, body: Model) -> Callable[..., Any]:
     @wraps(view)
     def call(**path: Any) -> Any:
         if query is not None:
             path["query"] = validated(query, request.args.to_dict(), "query")
         if body is not None:
-            path["body"] = validated(body, bodies.read(request.get_data() or b"{}"), "body")
+            path["body"] = validated(body, bodies.read(bodies.raw(request) or b"{}"), "body")
         return view(**path)
 
     return call
@@ -150,7 +162,7 @@ def _checking(view: Callable[..., Any], query: Model, body: Model) -> Callable[.
 def _problems(view: Callable[..., Any], scope: str, query: Model, body: Model) -> set[int]:
     """The statuses of problems that follow from what a route takes."""
     names_a_thing = any(name.endswith("_id") for name in inspect.signature(view).parameters)
-    found = set() if scope == PUBLIC else {401, 403, 503}
+    found = set() if scope == PUBLIC else {401, 403, 429, 503}
     found |= {404} if names_a_thing else set()
     found |= {422} if query else set()
     return found | ({400, 413, 422} if body else set())
@@ -184,10 +196,11 @@ def answer(content: Mapping[str, Any] | list[Any], status: int = 200, **headers:
 
 
 def authorize() -> None:
-    """Before every request: find the token, check the scope of the view and the workspace.
+    """Before every request: find the token, count the request, check the scope of the view and
+    the workspace.
 
     Raises:
-        Unauthorized, Forbidden.
+        Unauthorized, RateLimited, Forbidden.
     """
     if request.endpoint is None:
         return
@@ -195,17 +208,29 @@ def authorize() -> None:
     scope = getattr(view, "scope", None)
     if scope == PUBLIC or _is_public_here(view):
         return
-    found = _caller()
+    workspace_id = (request.view_args or {}).get("workspace_id")
+    found = _caller(getattr(view, "pace", Pace.REQUEST), workspace_id)
     if found is None:
         raise Unauthorized
-    workspace_id = (request.view_args or {}).get("workspace_id")
-    is_anywhere = getattr(view, "is_anywhere", False)
-    where_to = found.workspaces[0] if is_anywhere else workspace_id
-    if scope is None or not any(found.allows(one, where_to) for one in scopes_of(scope)):
-        needed = scope or "a scope that this route does not declare"
-        where = f" in workspace {workspace_id}" if workspace_id else " in all workspaces"
-        raise Forbidden(f"this needs scope {needed}{where}", needed_scope=needed)
+    if scope is None:
+        raise Forbidden("this route does not declare who may use it")
+    _check(found, scope, workspace_id, getattr(view, "is_anywhere", False))
     g.token = found
+
+
+def _check(found: Token, scope: str, workspace_id: str | None, is_anywhere: bool) -> None:
+    """Refuses with what is missing: the scope at all, or this workspace, or all of them."""
+    scopes = scopes_of(scope)
+    if not any(found.has(one) for one in scopes):
+        raise Forbidden(f"this needs a token with scope {scope}", needed_scope=scope)
+    if is_anywhere or any(tokens.reach(platform(), found, one, workspace_id) for one in scopes):
+        return
+    if workspace_id:
+        raise Forbidden(f"this needs scope {scope} in workspace {workspace_id}", needed_scope=scope)
+    raise Forbidden(
+        f"this needs scope {scope} in all workspaces; this token is limited to some of them",
+        needed_scope=scope,
+    )
 
 
 def _is_public_here(view: Callable[..., Any]) -> bool:
@@ -213,12 +238,24 @@ def _is_public_here(view: Callable[..., Any]) -> bool:
     return bool(setting) and bool(getattr(platform().settings, setting))
 
 
-def _caller() -> Token | None:
-    """Whose request this is; without a token maybe whoever is on this machine."""
+def _caller(pace: Pace, workspace_id: str | None) -> Token | None:
+    """Whose request this is, counted; without a token maybe whoever is on this machine."""
     if text := _presented():
-        return find(platform(), text)
+        return admit(platform(), text, pace, workspace_id)
     is_open = platform().settings.open_loopback
-    return loopback.TOKEN if is_open and loopback.is_local(request) else None
+    if is_open and loopback.is_local(request):
+        return admit(platform(), loopback.TOKEN.id, pace, workspace_id, known=loopback.TOKEN)
+    return None
+
+
+def count(pace: Pace, workspace_id: str) -> None:
+    """For a route of ``Pace.LATER``: count this request, now that its workspace is known.
+
+    Raises:
+        RateLimited.
+    """
+    text = _presented() or loopback.TOKEN.id
+    admit(platform(), text, pace, workspace_id, known=token())
 
 
 def still_allowed(scope: str, workspace_ids: list[str]) -> Callable[[], bool]:
@@ -228,8 +265,10 @@ def still_allowed(scope: str, workspace_ids: list[str]) -> Callable[[], bool]:
     is_local = not text and token() is loopback.TOKEN
 
     def check() -> bool:
-        found = loopback.TOKEN if is_local else find(here, text)
-        return found is not None and all(found.allows(scope, one) for one in workspace_ids)
+        found = loopback.TOKEN if is_local else tokens.find(here, text)
+        return found is not None and all(
+            tokens.reach(here, found, scope, one) for one in workspace_ids
+        )
 
     return check
 
@@ -240,7 +279,7 @@ def require(scope: str, workspace_id: str) -> None:
     Raises:
         Forbidden.
     """
-    if not token().allows(scope, workspace_id):
+    if not tokens.reach(platform(), token(), scope, workspace_id):
         raise Forbidden(f"this needs scope {scope} in workspace {workspace_id}", needed_scope=scope)
 
 

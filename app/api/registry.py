@@ -3,8 +3,9 @@
 from flask import Blueprint, Response
 
 from app.api import models, views
-from app.api.operation import answer, operation, platform, require, token
+from app.api.operation import answer, count, operation, platform, require, token
 from app.core import capacity, tokens, workspaces
+from app.core.admission import Pace
 
 blueprint = Blueprint("registry", __name__)
 TAG = "registry"
@@ -12,10 +13,21 @@ TAG = "registry"
 RUNTIME_TOKENS_KEPT = 5
 
 
+def _admit(workspace_id: str) -> None:
+    """These routes name the workspace in the body: scope and count are checked with it.
+
+    Raises:
+        Forbidden, RateLimited.
+    """
+    require("runtime", workspace_id)
+    count(Pace.AGENT, workspace_id)
+
+
 @blueprint.post("/registry/register")
 @operation(
     "runtime",
     is_anywhere=True,
+    pace=Pace.LATER,
     tag=TAG,
     body=models.Register,
     reply=models.Registered,
@@ -23,7 +35,7 @@ RUNTIME_TOKENS_KEPT = 5
 )
 def register(body: models.Register) -> Response:
     """Register an agent; an operator's token gets a runtime token for it, shown once."""
-    require("runtime", body.id)
+    _admit(body.id)
     name = (body.agent_card or {}).get("name")
     fields = {
         "agent_url": body.url,
@@ -33,7 +45,7 @@ def register(body: models.Register) -> Response:
     given = {name: value for name, value in fields.items() if value is not None}
     workspaces.register(platform(), body.id, given)
     text = None
-    if token().allows("operate", body.id):
+    if tokens.reach(platform(), token(), "operate", body.id):
         called = f"runtime of {body.id}"
         text, _ = tokens.create(platform(), called, ["runtime"], [body.id])
         tokens.keep_newest(platform(), called, RUNTIME_TOKENS_KEPT)
@@ -42,11 +54,17 @@ def register(body: models.Register) -> Response:
 
 @blueprint.post("/registry/update-card")
 @operation(
-    "runtime", is_anywhere=True, tag=TAG, body=models.Card, reply=models.Ok, refusals=(404, 410)
+    "runtime",
+    is_anywhere=True,
+    pace=Pace.LATER,
+    tag=TAG,
+    body=models.Card,
+    reply=models.Ok,
+    refusals=(404, 410),
 )
 def update_card(body: models.Card) -> Response:
     """Replace an agent's card."""
-    require("runtime", body.id)
+    _admit(body.id)
     workspaces.change(platform(), body.id, {"agent_card": body.agent_card})
     return answer({"status": "ok"})
 
@@ -55,6 +73,7 @@ def update_card(body: models.Card) -> Response:
 @operation(
     "runtime",
     is_anywhere=True,
+    pace=Pace.LATER,
     tag=TAG,
     body=models.FieldHeartbeat,
     reply=models.HeartbeatAnswer,
@@ -62,7 +81,7 @@ def update_card(body: models.Card) -> Response:
 )
 def registry_heartbeat(body: models.FieldHeartbeat) -> Response:
     """The field platform's heartbeat: it counts its tasks and names no session."""
-    require("runtime", body.workspace_id)
+    _admit(body.workspace_id)
     return beat(body.workspace_id, body)
 
 

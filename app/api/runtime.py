@@ -8,7 +8,7 @@ from flask import Blueprint, Response, current_app, request
 from app.api import models, views
 from app.api.a2a import wire
 from app.api.a2a.faults import Fault
-from app.api.operation import answer, operation, platform, refuse_head, validated
+from app.api.operation import answer, operation, platform, refuse_head, token, validated
 from app.core import sessions, workspaces
 from app.core.clock import rfc3339
 from app.core.errors import InvalidInput, StaleFence
@@ -38,7 +38,7 @@ def next_turn(workspace_id: str, query: models.Poll) -> Response:
     settings, clock = platform().settings, platform().clock
     end = clock.monotonic() + min(query.wait_s, settings.poll_wait_max_s)
     found = Polled(None, [], 0)
-    with here.hub.waiting(workspace_id) as waiter:
+    with here.hub.waiting(workspace_id, token().id) as waiter:
         while not _has_gone(request.environ.get("gunicorn.socket")):
             found = sessions.take(platform(), workspace_id, query.instance, query.room)
             left_s = end - clock.monotonic()

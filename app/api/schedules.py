@@ -196,6 +196,8 @@ def schedules_health(workspace_id: str) -> Response:
 def all_schedules_health() -> Response:
     """The same for every workspace that the token reaches."""
     reached = [
-        item.id for item in workspaces.listing(platform()) if token().allows("read", item.id)
+        item.id
+        for item in workspaces.listing(platform())
+        if token().allows("read", item.id, item.stored.get("team"))
     ]
     return answer({"schedules": [row for item in reached for row in _health(item)]})

@@ -155,6 +155,7 @@ def token(found: Token) -> dict[str, Any]:
     return asdict(found) | {
         "scopes": list(found.scopes),
         "workspaces": list(found.workspaces),
+        "teams": list(found.teams),
         "created_at": rfc3339(found.created_at),
         "expires_at": rfc3339(found.expires_at),
     }

@@ -69,7 +69,7 @@ def opened(workspace_ids: list[str], since: str | None) -> Stream:
     """
     here = current_app.extensions["turnkeeper"]
     with ExitStack() as stack:
-        follower = stack.enter_context(here.hub.following(workspace_ids))
+        follower = stack.enter_context(here.hub.following(workspace_ids, token().id))
         opening = [
             Message(
                 "snapshot",
@@ -94,7 +94,9 @@ def opened_everywhere(since: str | None) -> Stream:
         Overloaded.
     """
     reached = [
-        item.id for item in workspaces.listing(platform()) if token().allows("read", item.id)
+        item.id
+        for item in workspaces.listing(platform())
+        if token().allows("read", item.id, item.stored.get("team"))
     ]
     return opened(reached, at(events.order(since)[0] - OVERLAP_MS) if since else None)
 

@@ -72,7 +72,11 @@ def create_workspace(body: models.NewWorkspace) -> Response:
 @operation("read", tag=TAG, reply=models.Workspaces, is_anywhere=True)
 def list_workspaces() -> Response:
     """The workspaces that the token reaches."""
-    found = [item for item in core.listing(platform()) if token().allows("read", item.id)]
+    found = [
+        item
+        for item in core.listing(platform())
+        if token().allows("read", item.id, item.stored.get("team"))
+    ]
     return answer({"workspaces": _rows(found)})
 
 

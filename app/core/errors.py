@@ -152,6 +152,24 @@ class ReplayRunChanged(TurnkeeperError):
     code = "replay_run_changed"
 
 
+class BodyTooSlow(TurnkeeperError):
+    """The request's body did not arrive in time."""
+
+    code = "body_too_slow"
+
+
+class RateLimited(TurnkeeperError):
+    """The token asks more often than its limit allows; wait before the next request."""
+
+    code = "rate_limited"
+
+
+class TokenChanged(TurnkeeperError):
+    """The token is being changed by others at the same time; read it again."""
+
+    code = "token_changed"
+
+
 class Unauthorized(TurnkeeperError):
     """A bearer token is required, and the one given is not known, expired or revoked."""
 

@@ -33,6 +33,9 @@ VIOLATIONS = "tk:invariants:violations"  # zset: workspace id -> violations, whe
 AGENTS = "tk:agents"  # zset: workspace id -> ms when its agent behind a URL is to be looked at
 AGENTS_WAKE = "tk:agents:wake"  # list: wakes a worker that waits for such a look
 TEAMS = "tk:teams:"  # + team -> set of the workspaces that may be in it
+PACES = "tk:pace:"  # + sha256 of a token, and for what -> us until when its requests are used up
+PACES_TOLD = "tk:pace:told:"  # + as above: that the log was told, for a minute
+LIMITED = "tk:limited"  # hash: what for -> how many requests were refused for coming too fast
 LOGINS = "tk:login:"  # + sha256 of a one-time code -> token record, short-lived
 
 
@@ -47,6 +50,8 @@ CONTROL = {
     "agents_wake": AGENTS_WAKE,
     "replay_runs": REPLAY_RUNS,
     "replay_runs_open": REPLAY_RUNS_OPEN,
+    "tokens": TOKENS,
+    "limited": LIMITED,
 }
 
 
@@ -121,9 +126,12 @@ NAMES = {
     # ":already" and each state of the ledger -> how many
     "backfills": "backfills",
     "events": "events",  # stream
-    "stats": "stats",  # hash: event name -> how often it was appended
     # hash: "wait:<bucket ms>" and "session:<bucket ms>" -> how many; ":sum" -> ms in all
     "timings": "timings",
+    # hash: event name -> how often it was appended, or left out as one refusal of too many
+    "stats": "stats",
+    # hash: kind of refusal -> "minute told untold": how often the stream was told of it
+    "refusals": "refusals",
     "lines": "lines",  # hash: line -> record: where a receiver of events is, and when it is tried
     "owed": "owed",  # zset: open line -> ms of the oldest event it may owe; bounds the trimming
     "deliveries": "deliveries",  # stream: attempts to deliver to webhooks and push receivers

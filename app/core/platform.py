@@ -31,6 +31,7 @@ def _limits(settings: Settings) -> dict[str, int]:
         "handovers_max": settings.handovers_max,
         "dead_kept": settings.dead_kept,
         "dead_retention_ms": ms(settings.dead_retention_s),
+        "refusals_told_per_min": settings.refusals_told_per_min,
         "turn_retention_ms": ms(settings.turn_retention_s),
         "backoff_ms": ms(settings.retry_backoff_s),
         "backoff_max_ms": ms(settings.retry_backoff_max_s),

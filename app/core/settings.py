@@ -28,21 +28,7 @@ from app.core import idle_setting
 from app.core.addresses import Allowed
 from app.core.agent_settings import AgentSettings
 from app.core.errors import SettingsFault
-
-PREFIX = "TURNKEEPER_"
-
-# Read by the agent's side (runtime/settings.py) or by the command line, so not unknown here.
-FOREIGN = frozenset(
-    PREFIX + name
-    for name in (
-        *("URL", "TOKEN", "PROFILE", "WORKSPACE", "MAX_CONCURRENT"),
-        *("TURN_ID", "SESSION_ID", "TURN_FILE", "CONTROL_FILE", "CHECKPOINT_FILE", "PROMPT_FILE"),
-        *("DEADLINE", "MARK", "SESSION_MODE", "HEARTBEAT_MIN_S", "HEARTBEAT_MAX_S", "POLL_WAIT_S"),
-        *("KEEPALIVE_S", "KEEPALIVE_MIN_S", "KEEPALIVE_MAX_S", "OUTPUT_INTERVAL_S"),
-        *("LINE_MAX_BYTES", "SPOOL_DIR", "SPOOL_MAX_BYTES", "KILL_GRACE_S"),
-        *("RETRY_MIN_S", "RETRY_MAX_S"),
-    )
-)
+from app.core.foreign_settings import FOREIGN, PREFIX
 
 Seconds = float
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -255,6 +241,30 @@ class Settings(AgentSettings, BaseSettings):
         "",
         description="Hosts and networks that may be called although they are not public, "
         "separated by commas: `127.0.0.1/32, agents.internal`.",
+    )
+    body_timeout_s: Seconds = Field(
+        30, gt=0, description="How long a request's body may take to arrive; then 408."
+    )
+    rate_limit_per_min: int = Field(
+        6_000, ge=0, le=60_000_000, description="Requests of one token a minute; 0: any number."
+    )
+    agent_rate_limit_per_min: int = Field(
+        6_000,
+        ge=0,
+        le=60_000_000,
+        description="Beats, polls and reports of one token in one workspace a minute; 0: any.",
+    )
+    streams_per_token_max: int = Field(
+        500, ge=1, description="Event streams of one token open in one web process."
+    )
+    waiters_per_token_max: int = Field(
+        2_500, ge=1, description="Long polls and bounded sends of one token in one web process."
+    )
+    refusals_told_per_min: int = Field(
+        60, ge=1, description="Events a minute of one workspace for refusals of one kind."
+    )
+    token_retention_s: Seconds = Field(
+        604_800, ge=0, description="How long an expired token stays in the list."
     )
     drain_s: Seconds = Field(
         20, gt=0, description="How long a stopping process may take to put its work down."

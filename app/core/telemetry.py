@@ -151,6 +151,7 @@ class Collector:
         yield self._ticks()
         yield from self._invariants()
         yield from self._deliveries()
+        yield self._limited()
 
     def _ticks(self) -> Metric:
         ticks = GaugeMetricFamily(
@@ -206,6 +207,17 @@ class Collector:
             "Age of the oldest event that a receiver is owed; 0: none.",
             max(0, age_ms) / 1000,
         )
+
+    def _limited(self) -> Metric:
+        refused = CounterMetricFamily(
+            "turnkeeper_requests_limited",
+            "Requests refused because their token asked too often, by what they count as.",
+            labels=["pace"],
+        )
+        found = self._platform.clients.control.hgetall(keys.LIMITED)
+        for pace in ("request", "stream", "agent"):
+            refused.add_metric([pace], int(found.get(pace, 0)))
+        return refused
 
     def _has_receivers(self) -> bool:
         control = self._platform.clients.control

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from app.core import ids, keys
-from app.core.errors import InvalidInput, NotFound
+from app.core.errors import InvalidInput, NotFound, TokenChanged
 from app.core.platform import Platform
 
 SCOPES = ("read", "send", "runtime", "operate", "admin")
+# Who changes a thing must see it; who administers may do all. To send, and to be the agent, are
+# no part of it, and neither of those sees what others said.
+INCLUDES = {"operate": ("read",), "admin": SCOPES}
 EVERYWHERE = "*"
 COOKIE = "turnkeeper"
 LOGIN_TTL_S = 900
@@ -19,7 +22,8 @@ LOGIN_TTL_S = 900
 
 @dataclass(frozen=True)
 class Token:
-    """What a token may do: its scopes, in the named workspaces (``*``: all).
+    """What a token may do: its scopes, in the named workspaces (``*``: all) and in those that are
+    in one of the teams now.
 
     ``parent``: the token whose login link made this one; it is not good without it.
     """
@@ -32,19 +36,30 @@ class Token:
     created_at: int
     expires_at: int | None = None
     parent: str | None = None
+    teams: tuple[str, ...] = ()
 
-    def allows(self, scope: str, workspace_id: str | None) -> bool:
-        """Whether this token reaches ``scope`` there; ``admin`` includes every scope."""
+    def has(self, scope: str) -> bool:
+        """Whether it carries this scope, wherever it reaches."""
+        return any(own == scope or scope in INCLUDES.get(own, ()) for own in self.scopes)
+
+    def allows(self, scope: str, workspace_id: str | None, team: str | None = None) -> bool:
+        """Whether it reaches ``scope`` there.
+
+        Args:
+            workspace_id: None: in all of them, also in those that are yet to be made.
+            team: the team that the workspace is in now.
+        """
         reaches = EVERYWHERE in self.workspaces or (
-            workspace_id is not None and workspace_id in self.workspaces
+            workspace_id is not None and (workspace_id in self.workspaces or team in self.teams)
         )
-        return reaches and (scope in self.scopes or "admin" in self.scopes)
+        return reaches and self.has(scope)
 
 
 ROOT = Token("tok_root", "admin token of the settings", "", ("admin",), (EVERYWHERE,), 0)
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Under which a token is stored: its text is not."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -52,19 +67,25 @@ def create(
     platform: Platform,
     name: str,
     scopes: Sequence[str],
-    workspaces: Sequence[str] = (EVERYWHERE,),
+    workspaces: Sequence[str] | None = None,
     expires_in_s: float | None = None,
+    teams: Sequence[str] = (),
 ) -> tuple[str, Token]:
     """Make a token. The text is returned once and never stored.
 
+    Args:
+        workspaces: where left out: the teams' alone, or all where no team is named.
+
     Raises:
-        InvalidInput: no scope, or an unknown one.
+        InvalidInput: no scope, or an unknown one; neither workspace nor team.
     """
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
         raise InvalidInput("scopes", f"one or more of {', '.join(SCOPES)}")
-    if not workspaces:
-        raise InvalidInput("workspaces", "one or more workspace ids, or '*'")
+    if workspaces is None:
+        workspaces = () if teams else (EVERYWHERE,)
+    if not workspaces and not teams:
+        raise InvalidInput("workspaces", "one or more workspace ids, or '*', or a team")
     text, now = secrets.token_urlsafe(32), platform.now_ms()
     token = Token(
         id=ids.new("tok"),
@@ -74,19 +95,30 @@ def create(
         workspaces=tuple(workspaces),
         created_at=now,
         expires_at=None if expires_in_s is None else now + round(expires_in_s * 1000),
+        teams=tuple(teams),
     )
-    platform.clients.control.hset(keys.TOKENS, _digest(text), json.dumps(asdict(token)))
+    platform.clients.control.hset(keys.TOKENS, digest(text), _record(token))
     return text, token
 
 
 def find(platform: Platform, text: str) -> Token | None:
-    """The token of this text; None where it is unknown, expired or revoked."""
+    """The token of this text; None where it is unknown, expired or revoked. Counts no request."""
+    if root := root_of(platform, text):
+        return root
+    stored = platform.clients.control.hget(keys.TOKENS, digest(text))
+    return valid(platform, stored, platform.now_ms()) if stored else None
+
+
+def root_of(platform: Platform, text: str) -> Token | None:
+    """The token of the settings, where this is its text."""
     root = platform.settings.admin_token.get_secret_value()
-    if root and hmac.compare_digest(text.encode(), root.encode()):
-        return ROOT
-    stored = platform.clients.control.hget(keys.TOKENS, _digest(text))
-    token = _parse(stored) if stored else None
-    if token is None or (token.expires_at is not None and token.expires_at <= platform.now_ms()):
+    return ROOT if root and hmac.compare_digest(text.encode(), root.encode()) else None
+
+
+def valid(platform: Platform, stored: str, now_ms: int) -> Token | None:
+    """A stored token, if it is still good at this moment."""
+    token = _parse(stored)
+    if token.expires_at is not None and token.expires_at <= now_ms:
         return None
     if token.parent and token.parent.startswith(ROOT.id) and token.parent != _root(platform):
         return None  # the admin token of the settings has been changed since
@@ -96,14 +128,27 @@ def find(platform: Platform, text: str) -> Token | None:
 def _root(platform: Platform) -> str:
     """The admin token of the settings as a parent: another text is another parent."""
     text = platform.settings.admin_token.get_secret_value()
-    return f"{ROOT.id}_{_digest(text)[:16]}"
+    return f"{ROOT.id}_{digest(text)[:16]}"
+
+
+def _record(token: Token) -> str:
+    return json.dumps(asdict(token))
 
 
 def _parse(stored: str) -> Token:
     fields = json.loads(stored)
-    return Token(
-        **{**fields, "scopes": tuple(fields["scopes"]), "workspaces": tuple(fields["workspaces"])}
-    )
+    lists = ("scopes", "workspaces", "teams")  # one stored by an older release has no teams
+    return Token(**{**fields, **{name: tuple(fields.get(name, ())) for name in lists}})
+
+
+def reach(platform: Platform, token: Token, scope: str, workspace_id: str | None) -> bool:
+    """``token.allows`` there, its team looked up where that may decide."""
+    if token.allows(scope, workspace_id):
+        return True
+    if workspace_id is None or not token.teams or not token.has(scope):
+        return False
+    team = platform.clients.data.hget(keys.of(workspace_id)["workspace"], "team")
+    return bool(team) and token.allows(scope, workspace_id, team)
 
 
 def listing(platform: Platform) -> list[Token]:
@@ -133,12 +178,56 @@ def revoke(platform: Platform, token_id: str) -> None:
     platform.clients.control.hdel(keys.TOKENS, *gone)
 
 
+def rotate(platform: Platform, token_id: str, grace_s: float) -> tuple[str, Token]:
+    """A new token that may do the same, as long; the old one is good for ``grace_s`` more.
+
+    So are those that the old one's login links made. Nothing is revived: a token that is revoked
+    meanwhile stays so.
+
+    Raises:
+        NotFound: no token has this id, or it has expired.
+        TokenChanged: others change it at this moment.
+    """
+    known = platform.clients.control.hgetall(keys.TOKENS)
+    now = platform.now_ms()
+    end = now + round(grace_s * 1000)
+    found = [_parse(stored) for stored in known.values()]
+    old = next((one for one in found if one.id == token_id), None)
+    if old is None or (old.expires_at is not None and old.expires_at <= now):
+        raise NotFound(f"no token {token_id}, or it has expired")
+    text = secrets.token_urlsafe(32)
+    new = replace(old, id=ids.new("tok"), prefix=text[:8], created_at=now)
+    changes = [{"digest": digest(text), "was": "", "record": _record(new)}]
+    for name, stored in known.items():
+        one = _parse(stored)
+        if token_id in (one.id, one.parent):
+            ending = replace(one, expires_at=min(end, one.expires_at or end))
+            if ending != one:
+                changes.append({"digest": name, "was": stored, "record": _record(ending)})
+    if platform.run_control("token_swap", changes=json.dumps(changes))[0] != "written":
+        raise TokenChanged
+    return text, new
+
+
+def purge(platform: Platform) -> int:
+    """Forget the tokens that expired longer ago than they are kept. Returns how many."""
+    before = platform.now_ms() - round(platform.settings.token_retention_s * 1000)
+    stored = platform.clients.control.hgetall(keys.TOKENS)
+    over = [
+        name
+        for name, text in stored.items()
+        if (expires_at := _parse(text).expires_at) is not None and expires_at < before
+    ]
+    # One that has expired is never changed again, so what was read is what is removed.
+    return int(platform.clients.control.hdel(keys.TOKENS, *over)) if over else 0
+
+
 def login_code(platform: Platform, token: Token) -> str:
     """A code that opens the UI once, with the rights of ``token``; gone after 15 minutes."""
     code = secrets.token_urlsafe(24)
     parent = token.parent or (_root(platform) if token.id == ROOT.id else token.id)
     platform.clients.control.set(
-        keys.LOGINS + _digest(code),
+        keys.LOGINS + digest(code),
         json.dumps(asdict(replace(token, parent=parent))),
         px=LOGIN_TTL_S * 1000,
     )
@@ -150,21 +239,32 @@ def redeem(platform: Platform, code: str, session_s: float = 43_200) -> str | No
 
     The new one lives no longer than its parent, and none is made for a parent that is gone.
     """
-    stored = platform.clients.control.getdel(keys.LOGINS + _digest(code))
+    stored = platform.clients.control.getdel(keys.LOGINS + digest(code))
     if stored is None:
         return None
     text, now, given = secrets.token_urlsafe(32), platform.now_ms(), _parse(stored)
-    parents = {token.id for token in listing(platform)} | {_root(platform)}
-    if given.parent not in parents:
+    parent = _good_parent(platform, given, now)
+    if parent is None:
         return None
-    until = now + round(session_s * 1000)
+    ends = [now + round(session_s * 1000), given.expires_at, parent.expires_at]
     token = replace(
         given,
         id=ids.new("tok"),
         name="browser",
         prefix=text[:8],
         created_at=now,
-        expires_at=until if given.expires_at is None else min(until, given.expires_at),
+        expires_at=min(end for end in ends if end is not None),
     )
-    platform.clients.control.hset(keys.TOKENS, _digest(text), json.dumps(asdict(token)))
+    platform.clients.control.hset(keys.TOKENS, digest(text), _record(token))
+    if _good_parent(platform, given, now) != parent:  # revoked or rotated between look and write
+        platform.clients.control.hdel(keys.TOKENS, digest(text))
+        return None
     return text
+
+
+def _good_parent(platform: Platform, given: Token, now_ms: int) -> Token | None:
+    if given.parent == _root(platform):
+        return ROOT
+    found = next((token for token in listing(platform) if token.id == given.parent), None)
+    is_over = found is None or (found.expires_at is not None and found.expires_at <= now_ms)
+    return None if is_over else found

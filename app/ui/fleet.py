@@ -8,11 +8,12 @@ from flask import Response, request
 
 from app.core import attention, history, keys, ledger, timings, workspaces
 from app.core import fleet as core
+from app.core.admission import Pace, admit
 from app.core.attention import Attention, Vitals
 from app.core.clock import rfc3339
 from app.core.history import Sample
 from app.core.platform import Platform
-from app.core.tokens import COOKIE, find
+from app.core.tokens import COOKIE
 from app.core.why import span
 from app.ui import filters, svg
 from app.ui.pages import blueprint, page, platform, scope
@@ -34,12 +35,15 @@ ENDS = (
 def fleet() -> Response:
     """Every workspace that the token reaches; without a login, how to log in."""
     here = platform()
-    found = find(here, request.cookies.get(COOKIE, ""))
+    found = admit(here, request.cookies.get(COOKIE, ""), Pace.REQUEST)
     if found is None:
         return page("login.html", 401)
     now = here.now_ms()
-    reached = [one for one in workspaces.all_ids(here) if found.allows("read", one)]
-    rows = core.read(here, reached, now)
+    rows = [
+        row
+        for row in core.read(here, list(workspaces.all_ids(here)), now)
+        if found.allows("read", row.workspace.id, row.workspace.stored.get("team"))
+    ]
     query = request.args.get("q", "").strip()
     wanted = filters.parse(query)
     shown = sorted(

@@ -15,6 +15,7 @@ from app.core import (
     ledger,
     schedules,
     sessions,
+    tokens,
     turns,
     why,
     workspaces,
@@ -82,8 +83,8 @@ def workspace(workspace_id: str, tab: str = "live") -> Response:
         window=window if window in timeline.WINDOWS_S else "6h",
         windows=list(timeline.WINDOWS_S),
         timeline=timeline.draw(here, workspace_id, window, now),
-        can_send=token().allows("send", workspace_id),
-        can_operate=token().allows("operate", workspace_id),
+        can_send=tokens.reach(here, token(), "send", workspace_id),
+        can_operate=tokens.reach(here, token(), "operate", workspace_id),
         stream=f"/workspaces/{workspace_id}/events/stream?{urlencode({'since': '10m'})}",
         **PARTS[tab](here, row, now),
     )

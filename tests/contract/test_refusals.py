@@ -27,12 +27,16 @@ def force_idled(kernel: Kernel) -> Session:
 
 def check_fenced(kernel: Kernel, name: str, session: Session) -> None:
     before = {
-        key: rows for key, rows in kernel.dump().items() if not key.endswith((":events", ":stats"))
+        key: rows
+        for key, rows in kernel.dump().items()
+        if not key.endswith((":events", ":stats", ":refusals"))
     }
     with pytest.raises(StaleFence) as refusal:
         HELD[name](kernel, session)
     after = {
-        key: rows for key, rows in kernel.dump().items() if not key.endswith((":events", ":stats"))
+        key: rows
+        for key, rows in kernel.dump().items()
+        if not key.endswith((":events", ":stats", ":refusals"))
     }
     assert after == before, "a refused write wrote"
     assert refusal.value.fields["ended_by"] == "ceiling"

@@ -16,6 +16,9 @@ from app.core import (
 )
 from app.core.errors import TooManyPushConfigs
 from app.core.events import Event
+from app.core.platform import Platform
+from app.core.settings import Settings
+from app.wsgi import create_app
 from tests.integration.api.streaming import Reader, chunks, parse, stream_of
 from tests.seeds.clocks import EVERY_30_MIN, WS, Shift
 from tests.unit.api.web import Web
@@ -84,6 +87,54 @@ def bury(shift: Shift, count: int, after_s: float = 0) -> Told:
 def too_many_polls(shift: Shift, site: Web) -> Told:
     with site.app.extensions["turnkeeper"].hub.waiting(WS):
         return problem(site.ask("GET", f"/workspaces/{WS}/turns/next?wait_s=0"), 503)
+
+
+def beside(site: Web, **settings: Any) -> Web:
+    """A web process over the same store with other settings; it holds no connection of its own."""
+    known = {**site.platform.settings.model_dump(), **settings}
+    known = {name: value for name, value in known.items() if value != ""}
+    platform = Platform(Settings.model_validate(known), site.platform.clients)
+    return Web(create_app(platform=platform), platform)
+
+
+def too_many_of_one_token(shift: Shift, site: Web) -> Told:
+    path = f"/workspaces/{WS}/events/stream"
+    other = beside(site, streams_max=10, streams_per_token_max=1)
+    with stream_of(other, path):
+        assert other.ask("GET", path, token=other.token("send")).status_code == 403
+        with stream_of(other, path, token=other.token("read")):
+            return problem(other.ask("GET", path), 503)
+
+
+def too_many_polls_of_one_token(shift: Shift, site: Web) -> Told:
+    other = beside(site, waiters_max=10, waiters_per_token_max=1)
+    with other.app.extensions["turnkeeper"].hub.waiting(WS, "tok_root"):
+        path = f"/workspaces/{WS}/turns/next?wait_s=0"
+        assert other.ask("GET", path, token=other.token("runtime")).status_code == 200
+        return problem(other.ask("GET", path), 503)
+
+
+def too_many_requests(shift: Shift, site: Web) -> Told:
+    other = beside(site, rate_limit_per_min=5)
+    for _ in range(5):
+        other.ok("GET", f"/workspaces/{WS}")
+    answer = other.ask("GET", f"/workspaces/{WS}")
+    assert 1 <= int(answer.headers["Retry-After"]) <= 12
+    return problem(answer, 429)
+
+
+def too_many_beats(shift: Shift, site: Web) -> Told:
+    other = beside(site, agent_rate_limit_per_min=5)
+    for _ in range(5):
+        other.ok("POST", f"/workspaces/{WS}/heartbeat", {})
+    other.ok("GET", f"/workspaces/{WS}")
+    return problem(other.ask("POST", f"/workspaces/{WS}/heartbeat", {}), 429)
+
+
+def too_many_refusals(shift: Shift, site: Web) -> Told:
+    other = beside(site, refusals_told_per_min=3)
+    remember(other, 8)
+    return whole(next(e for e in shift.told("LIMIT_HIT") if e.mechanism == "refusals_told"))
 
 
 def too_many_push_configs(shift: Shift, site: Web) -> Told:

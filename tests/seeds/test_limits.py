@@ -32,10 +32,15 @@ from tests.seeds.limits_hit import (
     reader_of_last_week,
     receiver_fails,
     slow_reader,
+    too_many_beats,
     too_many_memories,
     too_many_memories_says_so,
+    too_many_of_one_token,
     too_many_polls,
+    too_many_polls_of_one_token,
     too_many_push_configs,
+    too_many_refusals,
+    too_many_requests,
     too_many_streams,
     whole,
 )
@@ -321,6 +326,15 @@ ROWS = {
     "crontab": Row("import_max", "TURNKEEPER_IMPORT_MAX_COUNT", long_crontab),
     "forecast": Row("forecast", "schedule.overlap_policy", too_much_planned),
     "streams": Row("streams_max", "TURNKEEPER_STREAMS_MAX", too_many_streams),
+    "streams of one": Row(
+        "streams_per_token_max", "TURNKEEPER_STREAMS_PER_TOKEN_MAX", too_many_of_one_token
+    ),
+    "polls of one": Row(
+        "waiters_per_token_max", "TURNKEEPER_WAITERS_PER_TOKEN_MAX", too_many_polls_of_one_token
+    ),
+    "requests": Row("rate_limit", "TURNKEEPER_RATE_LIMIT_PER_MIN", too_many_requests),
+    "beats": Row("rate_limit", "TURNKEEPER_AGENT_RATE_LIMIT_PER_MIN", too_many_beats),
+    "refusals": Row("refusals_told", "TURNKEEPER_REFUSALS_TOLD_PER_MIN", too_many_refusals),
     "polls": Row("waiters_max", "TURNKEEPER_WAITERS_MAX", too_many_polls),
     "slow stream": Row("stream_buffer", "TURNKEEPER_STREAM_BUFFER_COUNT", slow_reader),
     "pushes": Row("push_configs", "TURNKEEPER_PUSH_CONFIGS_MAX", too_many_push_configs),
@@ -340,7 +354,8 @@ NO_LIMITS = {
     "message_wait_s redis_pool_size invariants_interval_s "
     "webhook_retry_s webhook_retry_max_s webhook_slots a2a_ping_s",
     "retention of what has ended: a later request for it is told so (404)": "turns_kept "
-    "turn_retention_s fires_kept idempotency_ttl_s deliveries_kept",
+    "turn_retention_s fires_kept idempotency_ttl_s deliveries_kept token_retention_s",
+    "a body that drips: 408, of gunicorn alone (tests/e2e/test_abuse.py)": "body_timeout_s",
     "an address refused, or an attempt cut off: its row says so": "egress_allow webhook_timeout_s",
     "who takes nothing; mechanism=stream_write or stream_silent": "stream_write_timeout_s",
     "the ceiling's first rung; the request names the ceiling": "checkpoint_grace_s",

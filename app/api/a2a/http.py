@@ -69,7 +69,7 @@ def _written(content: Answer, status: int, media_type: str = "") -> Response:
 def _body() -> Answer:
     if request.mimetype not in ("", "application/json", A2A_JSON):
         raise Fault("CONTENT_TYPE_NOT_SUPPORTED", f"Content-Type: application/json or {A2A_JSON}")
-    body = bodies.read(request.get_data() or b"{}")
+    body = bodies.read(bodies.raw(request) or b"{}")
     if not isinstance(body, dict):
         raise Fault("INVALID_REQUEST", "body: an object is required")
     return body

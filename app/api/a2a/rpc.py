@@ -42,7 +42,7 @@ def send_message(workspace_id: str) -> Response:
     """
     workspaces.require(platform(), workspace_id)
     try:
-        body = bodies.read(request.get_data())
+        body = bodies.read(bodies.raw(request))
     except errors.NotJson as error:
         if not _speaks_json():
             return _failure(None, Fault("CONTENT_TYPE_NOT_SUPPORTED"), new_methods.PROTOCOL)

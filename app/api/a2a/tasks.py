@@ -9,7 +9,7 @@ from typing import Any
 
 from app.api.a2a import sending
 from app.api.a2a.faults import Fault
-from app.api.operation import platform
+from app.api.operation import platform, token
 from app.core import changed, push, turns
 from app.core.a2a import shapes
 from app.core.changed import Place
@@ -39,7 +39,9 @@ def cancel(workspace_id: str, turn_id: str) -> dict[str, Any]:
         raise Fault("TASK_NOT_CANCELABLE", f"the task has ended: {turn.state}")
     wait_s = platform().settings.message_wait_s
     with ExitStack() as stack:
-        waiter = stack.enter_context(sending.hub().waiting(workspace_id)) if wait_s else None
+        waiter = (
+            stack.enter_context(sending.hub().waiting(workspace_id, token().id)) if wait_s else None
+        )
         outcome = turns.cancel(platform(), workspace_id, turn_id, "canceled by an A2A client")
         if outcome == "canceling" and waiter:
             sending.wait(waiter, workspace_id, turn_id, sending.has_stopped, wait_s)

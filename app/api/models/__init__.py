@@ -7,6 +7,7 @@ from app.api.models.admin import (
     LoginLink,
     MadeToken,
     NewToken,
+    Rotation,
     Token,
     Tokens,
 )
@@ -214,6 +215,7 @@ __all__ = [
     "Need",
     "NewMemory",
     "NewToken",
+    "Rotation",
     "NewWebhook",
     "ChangedWorkspace",
     "NewWorkspace",

@@ -12,8 +12,19 @@ class NewToken(Strict):
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     scopes: Annotated[list[str], Field(min_length=1, max_length=20)]
-    workspaces: Annotated[list[Name], Field(min_length=1, max_length=1000)] = ["*"]
+    workspaces: Annotated[list[Name], Field(min_length=1, max_length=1000)] | None = Field(
+        None, description="Left out: all (`*`), or only the teams' where teams are named."
+    )
+    teams: Annotated[list[Annotated[Name, Field(min_length=1)]], Field(max_length=1000)] = Field(
+        [], description="Reaches every workspace that is in one of these now."
+    )
     expires_in_s: Annotated[float, Field(gt=0, le=315_360_000)] | None = None
+
+
+class Rotation(Strict):
+    """How long the old token is good beside the new one; 0: not at all."""
+
+    grace_s: Annotated[float, Field(ge=0, le=31_536_000)] = 3600
 
 
 class Token(BaseModel):
@@ -24,6 +35,7 @@ class Token(BaseModel):
     prefix: str
     scopes: list[str]
     workspaces: list[str]
+    teams: list[str]
     created_at: str | None
     expires_at: str | None
     parent: str | None

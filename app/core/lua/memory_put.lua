@@ -4,7 +4,7 @@
 -- @args put_id digest record text bytes count_max
 -- @returns {"written" | "replayed", record, live sessions of the store's workspace}
 -- @returns refused: workspace_not_found, workspace_removed, idempotency_conflict, memories_full
--- @include memory
+-- @include memory refusal
 local PUTS_KEPT = 20
 if A.scope == 'LOCAL' then
   local status = redis.call('HGET', K.workspace, 'status')
@@ -28,7 +28,8 @@ if is_new and count >= tonumber(A.count_max) then
     mechanism = 'memories_count', limit_count = tonumber(A.count_max), measured_count = count,
     setting = 'TURNKEEPER_MEMORIES_MAX_COUNT', scope = A.scope,
   }
-  emit('LIMIT_HIT', nil, nil, facts, 'memories_count')
+  tell_refusal('LIMIT_HIT', 'memories_count', nil, nil, facts, 'memories_count')
+  facts.untold_count = nil
   return refuse('memories_full', facts)
 end
 

@@ -1,4 +1,4 @@
-"""Who may do what: every route of the url map, every scope, a foreign workspace, no token."""
+"""Tokens, the browser's cookie, the headers of every answer, and where no secret may appear."""
 
 import io
 import json
@@ -9,79 +9,9 @@ from typing import Any
 import pytest
 import structlog
 
-from app.core import keys, tokens
+from app.core import keys
 from app.core.telemetry import configure_logs
 from tests.unit.api.web import ADMIN, Web, fake_clients, web
-
-SCOPES = tokens.SCOPES
-# A page is for a person: its refusals are pages, not problems.
-PAGES = {"/", "/login", "/w/<workspace_id>", "/static/<name>"}
-# The rule of each route, written a second time on purpose: a new route without one fails here.
-PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/login", "/", "/static/<name>"}
-ANYWHERE = {
-    *("/registry/register", "/registry/heartbeat", "/registry/update-card", "/workspaces:GET"),
-    *("/events/stream", "/ws", "/admin/schedules/health", "/admin/login-links", "/cron/explain"),
-}
-W = "/workspaces/<workspace_id>"
-TASK, CARD = f"{W}/a2a/tasks/<task_id>", ".well-known/agent-card.json"
-SCOPE_OF = {
-    **dict.fromkeys((f"GET {W}", f"GET {W}/why", f"GET {W}/turns", f"GET {W}/events"), "read"),
-    **dict.fromkeys((f"GET {W}/turns/<turn_id>", f"GET {W}/events/stream"), "read"),
-    **dict.fromkeys((f"GET {W}/sessions", f"GET {W}/sessions/<session_id>"), "read"),
-    **dict.fromkeys((f"GET {W}/activity", f"GET {W}/schedules", "GET /w/<workspace_id>"), "read"),
-    **dict.fromkeys((f"GET {W}/schedules/health", f"GET {W}/schedules/<schedule_id>"), "read"),
-    **{
-        f"GET {W}/schedules/<schedule_id>/{noun}": "read"
-        for noun in ("history", "fires", "preview", "backfill")
-    },
-    **dict.fromkeys(("GET /workspaces", "GET /events/stream", "GET /metrics"), "read"),
-    **dict.fromkeys(("GET /admin/schedules/health", "POST /admin/login-links"), "read"),
-    **{f"GET {W}/schedules/{noun}": "read" for noun in ("forecast", "export")},
-    **dict.fromkeys(("GET /cron/explain", "GET /ws"), "read"),
-    f"POST {W}/schedules/import": "operate",
-    **dict.fromkeys((f"POST {W}/a2a", f"GET {W}/a2a/queue/<queue_id>"), "send"),
-    **dict.fromkeys((f"POST {W}/a2a/message:send", f"POST {W}/a2a/message:stream"), "send"),
-    **dict.fromkeys((f"GET {W}/a2a/tasks", f"GET {TASK}", f"POST {TASK}:cancel"), "send"),
-    **dict.fromkeys((f"GET {TASK}:subscribe", f"POST {TASK}:subscribe"), "send"),
-    **{f"{verb} {TASK}/pushNotificationConfigs": "send" for verb in ("GET", "POST")},
-    **{f"{verb} {TASK}/pushNotificationConfigs/<config_id>": "send" for verb in ("GET", "DELETE")},
-    **dict.fromkeys((f"GET {W}/.well-known/agent-card.json", f"GET {W}/a2a/{CARD}"), "send"),
-    f"GET {W}/a2a/extendedAgentCard": "send",
-    f"POST {W}/turns/<turn_id>/cancel": "send",
-    **{f"POST /registry/{verb}": "runtime" for verb in ("register", "heartbeat", "update-card")},
-    **dict.fromkeys((f"POST {W}/heartbeat", f"GET {W}/turns/next"), "runtime"),
-    **{
-        f"POST {W}/sessions/<session_id>/{verb}": "runtime"
-        for verb in ("start", "progress", "finish", "release", "spool")
-    },
-    **dict.fromkeys((f"POST {W}/activity", f"POST {W}/notify"), "runtime"),
-    **dict.fromkeys(("POST /workspaces", f"PATCH {W}", f"DELETE {W}"), "operate"),
-    **dict.fromkeys((f"POST {W}/pause", f"POST {W}/resume", f"POST {W}/schedules"), "operate"),
-    **dict.fromkeys((f"GET {W}/memories", f"GET {W}/delegations"), "read or runtime"),
-    **dict.fromkeys((f"POST {W}/memories", f"DELETE {W}/memories"), "runtime or operate"),
-    f"DELETE {W}/memories/<memory_id>": "runtime or operate",
-    **dict.fromkeys((f"POST {W}/turns/<turn_id>/{v}" for v in ("replay", "discard")), "operate"),
-    **dict.fromkeys(("GET /admin/dead-letters", "GET /admin/dead-letters/replays"), "operate"),
-    **dict.fromkeys((f"POST /admin/dead-letters/{v}" for v in ("replay", "discard")), "operate"),
-    "GET /admin/dead-letters/replays/<run_id>": "operate",
-    "POST /admin/dead-letters/replays/<run_id>/cancel": "operate",
-    **{f"POST {W}/sessions/<session_id>/{verb}": "operate" for verb in ("checkpoint", "end")},
-    **{f"{verb} {W}/schedules/<schedule_id>": "operate" for verb in ("PATCH", "DELETE")},
-    **{
-        f"POST {W}/schedules/<schedule_id>/{verb}": "operate"
-        for verb in ("run", "pause", "resume", "backfill")
-    },
-    **dict.fromkeys(("GET /admin/tokens", "POST /admin/tokens", "GET /admin/liveness"), "admin"),
-    **dict.fromkeys(("GET /admin/export", "POST /admin/import"), "admin"),
-    "DELETE /admin/tokens/<token_id>": "admin",
-    **dict.fromkeys(("GET /admin/webhooks", "POST /admin/webhooks"), "admin"),
-    **{f"{verb} /admin/webhooks/<webhook_id>": "admin" for verb in ("GET", "PATCH", "DELETE")},
-    **{f"POST /admin/webhooks/<webhook_id>/{v}": "admin" for v in ("rotate", "test", "replay")},
-    "GET /admin/webhooks/<webhook_id>/deliveries": "admin",
-    **dict.fromkeys(
-        ("GET /admin/invariants", "POST /admin/invariants/<workspace_id>/run"), "admin"
-    ),
-}
 
 
 @pytest.fixture
@@ -93,89 +23,12 @@ def site() -> Iterator[Web]:
         yield made
 
 
-def rules(site: Web) -> list[tuple[str, str]]:
-    return sorted(
-        (method, rule.rule)
-        for rule in site.app.url_map.iter_rules()
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-    )
-
-
-def is_anywhere(method: str, rule: str) -> bool:
-    return rule in ANYWHERE or f"{rule}:{method}" in ANYWHERE
-
-
-def status(site: Web, method: str, rule: str, token: str | None, workspace_id: str = "w1") -> int:
-    path = rule.replace("<workspace_id>", workspace_id).replace("<", "").replace(">", "")
-    body = {"id": workspace_id, "workspace_id": workspace_id} if "registry" in rule else None
-    response = site.ask(method, path, body, token=token)
-    response.close()
-    return response.status_code
-
-
-def test_every_route_has_a_rule_and_no_rule_is_left_over(site: Web) -> None:
-    found = {f"{method} {rule}" for method, rule in rules(site) if rule not in PUBLIC}
-    assert found == SCOPE_OF.keys()
-
-
-def test_every_view_declares_its_scope(site: Web) -> None:
-    for method, rule in rules(site):
-        endpoint = next(
-            r.endpoint
-            for r in site.app.url_map.iter_rules()
-            if r.rule == rule and method in (r.methods or ())
-        )
-        view: Any = site.app.view_functions[endpoint]
-        assert view.scope == ("public" if rule in PUBLIC else SCOPE_OF[f"{method} {rule}"])
-
-
-def test_without_a_good_token_every_route_is_401(site: Web) -> None:
-    for method, rule in rules(site):
-        if rule not in PUBLIC:
-            for token in (None, "nonsense", "ä" * 43, " "):
-                assert status(site, method, rule, token) == 401, (method, rule, token)
-
-
-@pytest.mark.parametrize("scope", SCOPES)
-def test_each_scope_opens_its_own_routes_and_no_others(site: Web, scope: str) -> None:
-    token = site.token(scope)
-    for method, rule in rules(site):
-        if rule in PUBLIC or (method, rule) == ("DELETE", W):
-            continue
-        allowed = scope in (*SCOPE_OF[f"{method} {rule}"].split(" or "), "admin")
-        given = status(site, method, rule, token)
-        assert (given not in (401, 403)) == allowed, (method, rule, given)
-
-
-@pytest.mark.parametrize("scope", SCOPES)
-def test_a_token_of_one_workspace_reaches_no_other(site: Web, scope: str) -> None:
-    token = site.token(scope, workspaces=("w1",))
-    for method, rule in rules(site):
-        if rule in PUBLIC or (method, rule) == ("DELETE", W):
-            continue
-        has_scope = scope in (*SCOPE_OF[f"{method} {rule}"].split(" or "), "admin")
-        names_one = "<workspace_id>" in rule or rule.startswith("/registry")
-        if not names_one:
-            expected = has_scope and is_anywhere(method, rule)
-            assert (status(site, method, rule, token) != 403) == expected, (method, rule)
-        else:
-            assert (status(site, method, rule, token, "w1") != 403) == has_scope, (method, rule)
-            assert status(site, method, rule, token, "w2") == 403, (method, rule)
-            assert status(site, method, rule, token, "nobody") == 403, (method, rule)
-
-
 def test_a_list_shows_only_what_the_token_reaches(site: Web) -> None:
     token = site.token("read", workspaces=("w2",))
     site.schedule("w1")
     rows = site.ok("GET", "/workspaces", token=token)["workspaces"]
     assert [row["id"] for row in rows] == ["w2"]
     assert site.ok("GET", "/admin/schedules/health", token=token)["schedules"] == []
-
-
-def test_control_a_view_that_declares_no_scope_answers_nobody(site: Web) -> None:
-    site.app.view_functions["health.healthz"] = lambda: "open"
-    assert site.ask("GET", "/healthz").status_code == 403
-    assert site.ask("GET", "/healthz", token=None).status_code == 401
 
 
 def test_a_token_is_hashed_at_rest(site: Web) -> None:

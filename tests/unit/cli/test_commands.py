@@ -177,6 +177,13 @@ def test_a_new_token_stands_alone_on_stdout(api: FakeApi, run: Run) -> None:
     assert api.last().body == {"name": "ci", "scopes": ["send"], "expires_in_s": 2_592_000.0}
 
 
+def test_a_rotated_token_is_printed_alone(api: FakeApi, run: Run) -> None:
+    api.on("POST", "/admin/tokens/tok_1/rotate", (201, {"id": "tok_2", "token": "tk_new"}))
+    result = run("tokens", "rotate", "tok_1", "--grace", "2h")
+    assert result.stdout == "tk_new\n"
+    assert api.last().body == {"grace_s": 7200}
+
+
 @pytest.mark.parametrize(
     ("arguments", "method", "path"),
     [

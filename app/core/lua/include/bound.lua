@@ -1,7 +1,7 @@
 -- The bound on a workspace's queue, and the answer to what was accepted.
 -- @keys live
 -- @args queue_depth_max
--- @include lane
+-- @include lane refusal
 local function taken(outcome, turn_id, is_runnable)
   local depth, counts = waiting()
   local oldest, session = oldest_at(counts), redis.call('ZRANGE', K.live, 0, 0, 'WITHSCORES')
@@ -14,7 +14,7 @@ local function refuse_depth(depth, refused)
     limit_count = tonumber(A.queue_depth_max), setting = 'TURNKEEPER_QUEUE_DEPTH_MAX',
     measured_count = depth, refused = refused,
   }
-  emit('LIMIT_HIT', nil, nil, told, 'queue_depth')
-  told.mechanism, told.refused = 'queue_depth', nil
+  tell_refusal('LIMIT_HIT', 'queue_depth', nil, nil, told, 'queue_depth')
+  told.mechanism, told.refused, told.untold_count = 'queue_depth', nil, nil
   return refuse('queue_full', told)
 end

@@ -1,12 +1,14 @@
 -- The fence check of every holder's write.
 -- @args session_id fence
--- @include session
+-- @include session refusal
 -- The live session of this fence; else nil and the refusal, which is kept in the log.
 local function held(writing, text, note)
   local session = read(K.sessions, A.session_id)
   if not session then return nil, refuse('session_not_found', {session_id = A.session_id}) end
   if session.fence == number(A.fence) and not session.ended_at then return session end
-  emit('WRITE_FENCED', {id = session.turn_id}, session, {
+  -- Late results apart: they must not be left out because of late progress.
+  local kind = text and 'fenced result' or 'fenced write'
+  tell_refusal('WRITE_FENCED', kind, {id = session.turn_id}, session, {
     writing = writing, given_fence = number(A.fence) or -1,
     session_fence = session.fence, ended_by = session.mechanism, text = text, note = note,
   }, 'fence')

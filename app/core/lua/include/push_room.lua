@@ -1,6 +1,6 @@
 -- The bound on the push configurations of a turn.
 -- @args push_configs_max
--- @include push
+-- @include push refusal
 -- Refuses one more configuration than a turn may have; nil where the given one has room.
 local function refuse_push(turn)
   local limit, count = tonumber(A.push_configs_max), turn.push and #turn.push or 0
@@ -9,7 +9,7 @@ local function refuse_push(turn)
   local told = {
     limit_count = limit, measured_count = count, setting = 'TURNKEEPER_PUSH_CONFIGS_MAX',
   }
-  emit('LIMIT_HIT', turn, nil, told, 'push_configs')
-  told.mechanism = 'push_configs'
+  tell_refusal('LIMIT_HIT', 'push_configs', turn, nil, told, 'push_configs')
+  told.mechanism, told.untold_count = 'push_configs', nil
   return refuse('too_many_push_configs', told)
 end

@@ -1,0 +1,96 @@
+"""Who asks, and whether not too often: one round trip to the control side for each request.
+
+A token has a rate of its own for each :class:`Pace`, so that what one client does in excess keeps
+no agent from beating, and one agent's excess no other's. Not counted: who has no good token (the
+answer is 401 and costs one look-up) and what needs none (probes, the API's document, the login).
+"""
+
+from enum import StrEnum
+from math import ceil
+from typing import Any
+
+import structlog
+
+from app.core import keys, tokens
+from app.core.errors import RateLimited
+from app.core.platform import Platform
+from app.core.settings import env_name
+from app.core.tokens import Token
+
+log = structlog.get_logger(__name__)
+
+
+class Pace(StrEnum):
+    """What a request counts as."""
+
+    REQUEST = "request"
+    STREAM = "stream"  # opening an event stream; a reader that reconnects does not stop the rest
+    AGENT = "agent"  # beats, polls and reports, counted in each workspace
+    LATER = "later"  # the route counts for itself, once it knows the workspace
+
+
+SETTING_OF = {
+    Pace.REQUEST: "rate_limit_per_min",
+    Pace.STREAM: "rate_limit_per_min",
+    Pace.AGENT: "agent_rate_limit_per_min",
+}
+
+
+def admit(
+    platform: Platform,
+    text: str,
+    pace: Pace,
+    workspace_id: str | None = None,
+    known: Token | None = None,
+) -> Token | None:
+    """The token of this text, its request counted; None where it is unknown, expired or revoked.
+
+    Args:
+        workspace_id: counted there alone, where ``pace`` is the agent's.
+        known: a token that is not a stored one.
+
+    Raises:
+        RateLimited: counted once for each request refused.
+    """
+    known = known or tokens.root_of(platform, text)
+    setting = SETTING_OF.get(pace)
+    limit = getattr(platform.settings, setting) if setting else 0
+    digest = tokens.digest(text)
+    where_to = workspace_id or "" if pace is Pace.AGENT else ""
+    counted = f"{digest[:32]}:{pace}"
+    outcome, *told = platform.run(
+        "admit",
+        "",
+        client=platform.clients.control,
+        extra_keys={
+            "pace": keys.PACES + counted,
+            "pace_there": f"{keys.PACES}{counted}:{where_to}",
+            "pace_told": keys.PACES_TOLD + counted,
+        },
+        digest=digest,
+        known=known is not None,
+        limit_per_min=limit,
+        bucket=str(pace),
+        there=where_to,
+    )
+    found = known
+    if known is None and outcome != "unknown":
+        found = tokens.valid(platform, str(told[0]), int(told[1]))
+    if found is not None and outcome == "limited":
+        raise _refusal(found, pace, limit, *(int(part) for part in told[2:]))
+    return found
+
+
+def _refusal(
+    token: Token, pace: Pace, limit: int, wait_ms: int, measured: int, is_first: int
+) -> RateLimited:
+    told: dict[str, Any] = {
+        "mechanism": "rate_limit",
+        "limit_per_min": limit,
+        "measured_per_min": measured,
+        "setting": env_name(SETTING_OF[pace]),
+        "counted": str(pace),
+    }
+    if is_first:  # of a minute: a flood of requests is no flood of log lines
+        log.warning("LIMIT_HIT", token_id=token.id, token_name=token.name, **told)
+    return RateLimited(retry_after_s=ceil(wait_ms / 1000), **told)

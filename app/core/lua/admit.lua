@@ -1,0 +1,40 @@
+-- Lets a request in: finds its token and counts the request against the token's rate.
+-- What is left of the rate is one number: when everything taken so far will be given back. A
+-- minute's worth may come at once; then one more with each interval.
+-- known: 1 where the token is not a stored one. An unknown token is not counted and leaves nothing.
+-- pace_there counts in one workspace (there), where one is named and the token may reach it: who
+-- names workspaces of others does not get a new count with each.
+-- @keys tokens pace pace_there pace_told limited
+-- @args digest known limit_per_min bucket there
+-- @returns {"admitted", record, now ms}
+-- @returns {"unknown"}
+-- @returns {"limited", record, now ms, retry after ms, requests of the last minute, 1: to be logged}
+-- @include base
+local MINUTE_US = 60000000
+local record = redis.call('HGET', K.tokens, A.digest)
+if not record and A.known ~= '1' then return {'unknown'} end
+local limit = tonumber(A.limit_per_min)
+if limit == 0 then return {'admitted', record or '', NOW} end
+local function counted()
+  if A.there == '' or A.known == '1' then return A.there == '' and K.pace or K.pace_there end
+  local token = cjson.decode(record)
+  if token.teams and #token.teams > 0 then return K.pace_there end
+  for _, one in ipairs(token.workspaces) do
+    if one == '*' or one == A.there then return K.pace_there end
+  end
+  return K.pace
+end
+
+local pace, time = counted(), redis.call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local interval_us = math.floor(MINUTE_US / limit)
+local free_at = math.max(now_us, tonumber(redis.call('GET', pace) or 0)) + interval_us
+if free_at - now_us > limit * interval_us then
+  local over_us = free_at - now_us - limit * interval_us
+  redis.call('HINCRBY', K.limited, A.bucket, 1)
+  local is_first = redis.call('SET', K.pace_told, '1', 'NX', 'PX', 60000)
+  local taken = math.ceil((free_at - now_us) / interval_us)
+  return {'limited', record or '', NOW, math.ceil(over_us / 1000), taken, is_first and 1 or 0}
+end
+redis.call('SET', pace, string.format('%.0f', free_at), 'PX', 61000)
+return {'admitted', record or '', NOW}

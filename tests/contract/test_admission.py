@@ -1,0 +1,262 @@
+"""admit, token_swap and the bound on how often refusals are told."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.core import admission, events, keys, scripts, tokens
+from app.core.admission import Pace
+from app.core.errors import (
+    NotFound,
+    QueueFull,
+    RateLimited,
+    StaleFence,
+    TokenChanged,
+)
+from app.core.platform import Platform
+from app.core.tokens import Token
+from tests.contract.conftest import PAUSE_MS, Pass
+from tests.contract.refusals import RECIPES, live
+from tests.support.kernel import Kernel
+from workers.sweep import sweep
+
+# One request of 600 a minute is given back every 100 ms.
+RATE = {"rate_limit_per_min": 600, "agent_rate_limit_per_min": 600}
+
+
+def made(kernel: Kernel, **fields: Any) -> tuple[str, Token]:
+    return tokens.create(kernel.platform, "t", ["read", "runtime"], **fields)
+
+
+def ask(
+    kernel: Kernel, text: str, pace: Pace = Pace.REQUEST, there: str | None = None
+) -> Token | None:
+    return admission.admit(kernel.platform, text, pace, there)
+
+
+def use_up(kernel: Kernel, text: str, pace: Pace = Pace.REQUEST, there: str | None = None) -> None:
+    """A minute's worth at once; on a real server some of it is given back meanwhile."""
+    with pytest.raises(RateLimited):
+        for _ in range(2000):
+            ask(kernel, text, pace, there)
+
+
+def test_admit_finds_the_token_and_counts_up_to_its_rate(kernel: Kernel, pass_ms: Pass) -> None:
+    small, (text, token) = kernel.tuned(rate_limit_per_min=3), made(kernel)
+    assert [ask(small, text) for _ in range(3)] == [token] * 3
+    with pytest.raises(RateLimited) as caught:
+        ask(small, text)
+    told = caught.value.fields
+    assert (told["mechanism"], told["setting"]) == ("rate_limit", "TURNKEEPER_RATE_LIMIT_PER_MIN")
+    assert told["measured_per_min"] == 4 > told["limit_per_min"] == 3
+    assert 0 < told["retry_after_s"] <= 20
+    assert kernel.platform.clients.control.hgetall(keys.LIMITED) == {"request": "1"}
+
+
+def test_control_without_the_comparison_any_number_is_admitted(kernel: Kernel) -> None:
+    text, token = made(kernel)
+    open_ = kernel.tuned(rate_limit_per_min=3).altered("admit", "if free_at - now_us >", "if 0 >")
+    assert [ask(open_, text) for _ in range(10)] == [token] * 10
+
+
+def test_admit_gives_back_one_with_each_interval(kernel: Kernel, pass_ms: Pass) -> None:
+    small, (text, token) = kernel.tuned(**RATE), made(kernel)
+    use_up(small, text)
+    pass_ms(PAUSE_MS)
+    assert ask(small, text) == token
+
+
+def test_admit_counts_each_pace_and_each_token_apart(kernel: Kernel) -> None:
+    small, (text, token), (other, _) = kernel.tuned(**RATE), made(kernel), made(kernel)
+    use_up(small, text)
+    for pace in (Pace.STREAM, Pace.AGENT, Pace.LATER):
+        assert ask(small, text, pace, "w1") == token
+    assert ask(small, other) is not None
+
+
+def test_admit_counts_an_agent_in_each_workspace_that_its_token_reaches(kernel: Kernel) -> None:
+    small, (text, _), (own, _) = kernel.tuned(**RATE), made(kernel), made(kernel, workspaces=["w1"])
+    use_up(small, text, Pace.AGENT, "w1")
+    assert ask(small, text, Pace.AGENT, "w2") is not None
+    use_up(small, own, Pace.AGENT, "w2")  # not its own: no count of its own
+    with pytest.raises(RateLimited):
+        ask(small, own, Pace.AGENT, "w3")
+    assert ask(small, own, Pace.AGENT, "w1") is not None
+
+
+def test_admit_of_an_unknown_token_leaves_nothing(kernel: Kernel) -> None:
+    assert ask(kernel, "nobody") is None
+    assert not list(kernel.data.scan_iter(match=keys.PACES + "*"))
+
+
+def test_a_rate_of_nought_counts_nothing(kernel: Kernel) -> None:
+    text, token = made(kernel)
+    assert ask(kernel.tuned(rate_limit_per_min=0), text) == token
+    assert not list(kernel.data.scan_iter(match=keys.PACES + "*"))
+
+
+def test_an_expired_token_is_not_admitted(kernel: Kernel, pass_ms: Pass) -> None:
+    text, _ = made(kernel, expires_in_s=PAUSE_MS / 1000)
+    assert ask(kernel, text) is not None
+    pass_ms(PAUSE_MS + 1)
+    assert ask(kernel, text) is None
+    assert tokens.find(kernel.platform, text) is None
+
+
+# ---- Rotation and purging
+
+
+def test_rotate_gives_one_that_may_do_the_same_and_ends_the_old_one(
+    kernel: Kernel, pass_ms: Pass
+) -> None:
+    old_text, old = made(kernel, workspaces=["w1"], teams=["blue"])
+    new_text, new = tokens.rotate(kernel.platform, old.id, PAUSE_MS / 1000)
+    assert (new.scopes, new.workspaces, new.teams) == (old.scopes, old.workspaces, old.teams)
+    assert new.id != old.id and new.expires_at is None
+    assert ask(kernel, old_text) is not None and ask(kernel, new_text) == new
+    pass_ms(PAUSE_MS + 1)
+    assert ask(kernel, old_text) is None and ask(kernel, new_text) == new
+    with pytest.raises(NotFound):
+        tokens.rotate(kernel.platform, old.id, 60)
+
+
+def test_rotate_ends_the_logins_of_the_old_token_too(kernel: Kernel, pass_ms: Pass) -> None:
+    _, old = made(kernel)
+    first, second = (tokens.login_code(kernel.platform, old) for _ in range(2))
+    cookie = tokens.redeem(kernel.platform, first)
+    assert cookie is not None
+    tokens.rotate(kernel.platform, old.id, PAUSE_MS / 1000)
+    late = tokens.redeem(kernel.platform, second)
+    pass_ms(PAUSE_MS + 1)
+    for text in (cookie, late or ""):
+        assert ask(kernel, text) is None
+
+
+class Meanwhile:
+    """A client on which something happens once, after the tokens were read."""
+
+    def __init__(self, client: Any, happens: Any) -> None:
+        self._client, self._happens = client, happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def hgetall(self, key: str) -> Any:
+        found = self._client.hgetall(key)
+        happens, self._happens = self._happens, lambda: None
+        happens()
+        return found
+
+
+def test_token_swap_does_not_revive_what_was_revoked_meanwhile(kernel: Kernel) -> None:
+    text, old = made(kernel)
+    control = Meanwhile(kernel.data, lambda: tokens.revoke(kernel.platform, old.id))
+    clients = replace(kernel.platform.clients, control=control)
+    with pytest.raises(TokenChanged):
+        tokens.rotate(Platform(kernel.platform.settings, clients), old.id, 60)
+    assert tokens.listing(kernel.platform) == [] and ask(kernel, text) is None
+
+
+def test_purge_forgets_what_expired_long_ago_and_nothing_else(
+    kernel: Kernel, pass_ms: Pass
+) -> None:
+    made(kernel, expires_in_s=PAUSE_MS / 1000)
+    kept = [made(kernel)[1].id, made(kernel, expires_in_s=60)[1].id]
+    pass_ms(PAUSE_MS + 2)
+    assert tokens.purge(kernel.platform) == 0, "still in the list"
+    assert tokens.purge(kernel.tuned(token_retention_s=0).platform) == 1
+    assert sorted(token.id for token in tokens.listing(kernel.platform)) == sorted(kept)
+
+
+def test_the_sweep_purges(kernel: Kernel, pass_ms: Pass) -> None:
+    made(kernel, expires_in_s=PAUSE_MS / 1000)
+    pass_ms(PAUSE_MS + 2)
+    sweep(kernel.tuned(token_retention_s=0).platform)
+    assert tokens.listing(kernel.platform) == []
+
+
+# ---- Refusals in the stream
+
+
+def overfill(kernel: Kernel) -> None:
+    with pytest.raises(QueueFull):
+        kernel.submit()
+
+
+def told(kernel: Kernel, mechanism: str) -> list[Any]:
+    return [row for row in kernel.events() if row.get("mechanism") == mechanism]
+
+
+def test_refusals_are_told_so_often_a_minute_and_the_rest_is_counted(
+    kernel: Kernel, pass_ms: Pass
+) -> None:
+    tight = kernel.tuned(refusals_told_per_min=3, queue_depth_max=1)
+    tight.submit()
+    begun = int(kernel.platform.now_ms() / 60_000)
+    for _ in range(50):
+        overfill(tight)
+    if int(kernel.platform.now_ms() / 60_000) != begun:
+        pytest.skip("the server's minute ended in between")
+    assert len(told(kernel, "queue_depth")) == 3
+    (cut,) = told(kernel, "refusals_told")
+    assert (cut["event"], cut["payload"]["refusal"]) == ("LIMIT_HIT", "queue_depth")
+    assert cut["payload"]["setting"] == "TURNKEEPER_REFUSALS_TOLD_PER_MIN"
+    assert cut["payload"]["measured_count"] == 4 > cut["payload"]["limit_count"] == 3
+    counted = int(kernel.data.hget(kernel.keys["stats"], "LIMIT_HIT"))
+    assert counted == 50 + 1
+
+
+@pytest.mark.parametrize(
+    "recipe", [("memory_put", "memories_full"), ("push_put", "too_many_push_configs")]
+)
+def test_each_refusal_that_a_caller_can_repeat_is_bound(
+    recipe: tuple[str, str], kernel: Kernel
+) -> None:
+    silent = kernel.tuned(refusals_told_per_min=1)
+    for name in ("queue_depth", "memories_count", "push_configs"):  # this minute's are used up
+        minute = kernel.platform.now_ms() // 60_000
+        kernel.data.hset(kernel.keys["refusals"], name, f"{minute} 2 0")
+    with pytest.raises(scripts.REFUSALS[recipe[1]]):
+        RECIPES[recipe](silent)
+    assert not kernel.events("LIMIT_HIT")
+
+
+def test_control_without_the_bound_refusals_fill_the_stream(kernel: Kernel) -> None:
+    tight = kernel.tuned(refusals_told_per_min=3, queue_depth_max=1)
+    tight.submit()
+    loose = tight.altered("submit", "if told < limit then", "if true then")
+    for _ in range(50):
+        overfill(loose)
+    assert len(told(kernel, "queue_depth")) == 50
+
+
+def test_the_next_minutes_first_refusal_says_how_many_were_left_out(kernel: Kernel) -> None:
+    tight = kernel.tuned(refusals_told_per_min=3, queue_depth_max=1)
+    tight.submit()
+    kernel.data.hset(kernel.keys["refusals"], "queue_depth", "1 4 17")  # the minute of long ago
+    overfill(tight)
+    overfill(tight)
+    found = [row["payload"].get("untold_count") for row in told(kernel, "queue_depth")]
+    assert found == [17, None]
+
+
+def test_a_flood_of_one_kind_does_not_hide_another(kernel: Kernel) -> None:
+    tight = kernel.tuned(refusals_told_per_min=1, queue_depth_max=1)
+    session = live(kernel)
+    for _ in range(5):
+        with pytest.raises(StaleFence):
+            tight.progress(replace(session, fence=session.fence + 7))
+    with pytest.raises(StaleFence):
+        tight.finish(replace(session, fence=session.fence + 7))
+    writing = [row["payload"]["writing"] for row in kernel.events("WRITE_FENCED")]
+    assert writing == ["progress", "finish completed"]
+
+
+def test_the_stream_keeps_what_matters_through_a_flood_of_refusals(kernel: Kernel) -> None:
+    tight = kernel.tuned(queue_depth_max=1, events_kept=100)
+    first = tight.submit().turn_id
+    for _ in range(400):
+        overfill(tight)
+    kept = [event.turn_id for event in events.latest(kernel.platform, kernel.id, 500)]
+    assert first in kept
