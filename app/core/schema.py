@@ -1,9 +1,11 @@
 """The version of what is in Redis; an unknown one is refused rather than guessed at."""
 
+from contextlib import closing
+
 from redis.exceptions import RedisError
 
 from app.core import keys
-from app.core.errors import UnknownSchema
+from app.core.errors import SettingsFault, UnknownSchema
 from app.core.redis_clients import connect
 from app.core.settings import Settings
 
@@ -24,11 +26,10 @@ def ensure(client: object) -> None:
 
 def check_now(settings: Settings) -> str | None:
     """What is wrong with the store that these settings name, or None."""
-    clients = connect(settings)
     try:
-        ensure(clients.control)
-    except (UnknownSchema, RedisError) as error:
+        with closing(connect(settings)) as clients:
+            ensure(clients.control)
+            clients.data.ping()
+    except (UnknownSchema, SettingsFault, RedisError) as error:
         return f"schema check failed: {error}"
-    finally:
-        clients.close()
     return None
