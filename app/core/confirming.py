@@ -121,10 +121,10 @@ def _run(
         reply, _, count = pipe.execute(raise_on_error=False)
         if isinstance(reply, NoScriptError):
             words = ("EVAL", script.source)
+        elif isinstance(reply, MovedError):  # a kind of AskError; nothing was run
+            client.nodes_manager.initialize()
         elif isinstance(reply, AskError):  # the slot is on its way: its new server is asked
             return _raised_or(client.execute_command("EVAL", script.source, *payload)), 0
-        elif isinstance(reply, MovedError):  # nothing was run
-            client.nodes_manager.initialize()
         else:
             return _raised_or(reply), int(count)
     raise errors.StoreUnavailable
