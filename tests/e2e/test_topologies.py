@@ -84,7 +84,7 @@ def binary() -> str:
 
 
 def test_the_master_of_a_sentinel_set_is_killed(tmp_path: Path, binary: str) -> None:
-    """One server for everything, RQ and rq-scheduler too; 2xx is answered when it is on both."""
+    """One address for everything, RQ and rq-scheduler too."""
     with (
         topologies.sentinel_set(binary) as redis,
         processes(tmp_path, REDIS_URL=redis.url) as (here, platform),

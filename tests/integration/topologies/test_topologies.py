@@ -1,18 +1,24 @@
 """The main flow on every topology, then the loss of a node and the way back."""
 
 import json
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from app.core import keys
-from app.core.errors import SettingsFault
+from app.core.errors import SettingsFault, TurnkeeperError
+from app.core.platform import Platform
 from app.core.redis_clients import connect
 from app.core.settings import Settings
+from tests.integration.api.conftest import over
 from tests.integration.topologies.flow import NAMES, main_flow, platform_of
 from tests.support import servers, topologies
+from tests.support.kernel import Kernel
 from tests.support.wait import wait_until
 
 RECOVER_S = 15.0  # down-after or node timeout, the vote, and a busy machine
@@ -151,6 +157,53 @@ def speaking_tls() -> str:
         if binary and topologies.speaks_tls(binary):
             return binary
     pytest.skip("no redis-server here was built with TLS")
+
+
+def accepted_until_killed(server: servers.RedisServer) -> set[str]:
+    """The turns that three callers were told are accepted, when the server is killed meanwhile."""
+    accepted: set[str] = set()
+
+    def send(platform: Platform, name: str) -> None:
+        with suppress(RedisError, TurnkeeperError):
+            while True:
+                accepted.add(Kernel(platform, name).submit().turn_id)
+
+    with platform_of(server.url, queue_depth_max=1_000_000) as platform:
+        for name in NAMES[:3]:
+            Kernel(platform, name).create()
+        threads = [threading.Thread(target=send, args=(platform, name)) for name in NAMES[:3]]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(accepted) > 300, 20)
+        server.kill9()
+        for thread in threads:
+            thread.join()
+    return accepted
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_server_killed_and_restarted_has_all_that_was_acknowledged(
+    binary: str, is_kept: bool
+) -> None:
+    """With its log written before each answer; the control has no log, and loses all."""
+    options = ("--appendfsync", "always")
+    with topologies.started(binary, *options, appendonly=is_kept) as server:
+        accepted = accepted_until_killed(server)
+        server.start()
+        with server.client() as client:
+            kept = {
+                turn_id for name in NAMES[:3] for turn_id in client.hkeys(keys.of(name)["turns"])
+            }
+        assert accepted <= kept if is_kept else not kept
+
+
+def test_a_master_that_became_a_replica_is_told_as_a_store_away(binary: str) -> None:
+    with servers.redis_server(binary) as server, over(server) as site:
+        site.workspace("w1")
+        with server.client() as client:
+            client.replicaof("127.0.0.1", "1")
+            answer = site.ask("POST", "/workspaces/w1/notify", {"message": "x"})
+            assert (answer.status_code, answer.get_json()["code"]) == (503, "store_unavailable")
 
 
 def test_the_control_side_cannot_be_a_cluster() -> None:
