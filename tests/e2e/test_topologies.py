@@ -21,6 +21,7 @@ pytestmark = pytest.mark.e2e
 
 NAMES = ("one", "two", "three")
 BACK_S = 30.0
+FULL_S = 8.0  # several ticks and sweeps long
 
 
 @contextmanager
@@ -108,3 +109,18 @@ def test_a_master_of_a_cluster_is_killed(tmp_path: Path, binary: str) -> None:
         back_s = answered_s(here, "after")
         tell("cluster", first_s, back_s)
         check(own)
+
+
+def test_a_full_server_has_room_again(tmp_path: Path) -> None:
+    """RQ cannot enqueue meanwhile, and its workers may die of it: work flows again by itself."""
+    with processes(tmp_path) as (here, platform), here.redis.client() as client:
+        first_s = answered_s(here, "before")
+        client.config_set("maxmemory", "1")
+        refused = here.call("POST", "/workspaces", {"id": "four"})
+        assert (refused.status_code, refused.json()["code"]) == (503, "store_full")
+        stands_until = time.monotonic() + FULL_S
+        wait_until(lambda: time.monotonic() > stands_until, FULL_S + 5)
+        assert here.call("GET", "/readyz").is_success
+        client.config_set("maxmemory", "0")
+        tell("full, and room again", first_s, answered_s(here, "after"))
+        check(platform)
