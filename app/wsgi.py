@@ -28,7 +28,7 @@ from app.api import webhooks as webhook_routes
 from app.api import workspaces as workspace_routes
 from app.api.a2a import routes as a2a
 from app.api.hub import Hub
-from app.core import memory_index, telemetry
+from app.core import confirming, memory_index, telemetry
 from app.core.platform import Platform
 from app.core.settings import Settings
 
@@ -74,6 +74,7 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
     metrics = CollectorRegistry()
     metrics.register(telemetry.Collector(platform))
     app.extensions["turnkeeper"] = Here(platform, Hub(platform), metrics, memory_index.Indexes())
+    app.before_request(confirming.begin)
     app.before_request(operation.authorize)
     app.after_request(_headers)
     app.after_request(audit.record)

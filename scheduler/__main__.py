@@ -62,7 +62,7 @@ def run(platform: Platform) -> None:
     Raises:
         RedisError, UnknownSchema.
     """
-    schema.ensure(platform.clients.control)
+    schema.ensure(platform.clients)
     ticker = Ticker(platform)
     ticker.register()
     log.info("scheduler started")

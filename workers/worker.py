@@ -40,7 +40,7 @@ def boot(here: Platform, queue_name: str) -> None:
     """
     while not here.stopping.is_set():
         try:
-            schema.ensure(here.clients.control)
+            schema.ensure(here.clients)
             if queue_name == doorbell.DISPATCH:
                 doorbell.enqueue_dispatch(here)
                 doorbell.enqueue_repair(here)

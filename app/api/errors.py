@@ -3,18 +3,18 @@
 import json
 import math
 import re
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from flask import Flask, Response, request
+from redis.exceptions import AskError, ClusterError, ReadOnlyError, RedisError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.api.upgrade import VERSION, UpgradeRequired
-from app.core import egress, errors
+from app.core import confirming, egress, errors, scripts
 from app.core.errors import TurnkeeperError
 
 log = structlog.get_logger(__name__)
@@ -51,6 +51,7 @@ STATUS: dict[str, int] = {
     errors.Forbidden.code: 403,
     errors.StoreUnavailable.code: 503,
     errors.StoreFull.code: 503,
+    errors.NotReplicated.code: 503,
     errors.Overloaded.code: 503,
     errors.UnknownSchema.code: 503,
     errors.SettingsFault.code: 500,
@@ -73,15 +74,18 @@ RETRY_AFTER_S = {
     "answer_pending": 2,
     "store_unavailable": 2,
     "store_full": 30,
+    "not_replicated": 1,
     "overloaded": 2,
     "unknown_schema": 30,
 }
 
 
-# No memory; a full disk; a demoted or cut-off master; a slot on its way; a script that hangs.
+# A full disk; a demoted or cut-off master; a slot on its way; a script that hangs.
 REFUSALS_OF_STORE = re.compile(
-    r"(?:^|-)(OOM|MISCONF|READONLY|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY) "
+    r"(?:^|-)(MISCONF|READONLY|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|BUSY) "
 )
+# Of these redis-py keeps the class and takes the word off the text.
+KINDS_OF_REFUSAL = (ReadOnlyError, ClusterError, TryAgainError, AskError)
 
 
 class NotJson(TurnkeeperError):
@@ -123,22 +127,46 @@ def of(error: TurnkeeperError) -> Response:
     return problem(STATUS[error.code], error.code, title, error.detail, error.fields)
 
 
+def confirmed(response: AnyResponse) -> AnyResponse:
+    """The response, unless it tells of a change that too few replicas have confirmed.
+
+    Raises:
+        NotReplicated.
+    """
+    if response.status_code < 400:
+        try:
+            confirming.check()
+        except errors.NotReplicated:
+            response.close()
+            raise
+    return response
+
+
 def meaning(error: RedisError) -> TurnkeeperError:
     """What a failure of the store is to a caller; logged here."""
     if isinstance(error, RedisConnectionError | RedisTimeoutError):
         log.warning("redis is away", error=str(error))
         return errors.StoreUnavailable()
+    if scripts.is_full(error):
+        log.error("redis is full", error=str(error))
+        return errors.StoreFull()
     # Searched for, not only at the start: 6.2 wraps what a command inside a script was told.
-    found = REFUSALS_OF_STORE.search(str(error)) if isinstance(error, ResponseError) else None
-    if found:
+    if isinstance(error, KINDS_OF_REFUSAL) or REFUSALS_OF_STORE.search(str(error)):
         log.error("redis refuses writes", error=str(error))
-        return errors.StoreFull() if found[1] == "OOM" else errors.StoreUnavailable()
+        return errors.StoreUnavailable()
     log.error("redis refused a command", exc_info=error)
     return TurnkeeperError("the store refused a command; see the log")
 
 
 def install(app: Flask) -> None:
     """Answer every error of the app as a problem."""
+
+    @app.after_request
+    def unconfirmed(response: Response) -> Response:
+        try:
+            return cast(Response, confirmed(response))
+        except errors.NotReplicated as error:
+            return of(error)
 
     @app.errorhandler(TurnkeeperError)
     def refused(error: TurnkeeperError) -> Response:

@@ -194,6 +194,12 @@ class StoreFull(TurnkeeperError):
     code = "store_full"
 
 
+class NotReplicated(TurnkeeperError):
+    """The change is made, but too few replicas have confirmed it; the same request tries again."""
+
+    code = "not_replicated"
+
+
 class Overloaded(TurnkeeperError):
     """Too many requests are waiting here already; try again shortly."""
 

@@ -136,6 +136,7 @@ NAMES = {
     "owed": "owed",  # zset: open line -> ms of the oldest event it may owe; bounds the trimming
     "deliveries": "deliveries",  # stream: attempts to deliver to webhooks and push receivers
     "delivered": "delivered",  # hash: outcome of an attempt -> how often
+    "confirm": "confirm",  # empty, short-lived: written behind a change that replicas must confirm
     "wake": "wake",  # channel: an event id, or a transient event as JSON
 }
 

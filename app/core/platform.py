@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.core import scripts
+from app.core import confirming, scripts
 from app.core.clock import Clock
 from app.core.redis_clients import Clients, connect
 from app.core.settings import Settings
@@ -75,8 +75,11 @@ class Platform:
         **args: Any,
     ) -> list[Any]:
         """Run a script on a workspace; the limits it asks for come from the settings."""
-        full = self.with_limits(name, args)
-        return scripts.call(client or self.clients.data, name, workspace_id, extra_keys, **full)
+        full, client = self.with_limits(name, args), client or self.clients.data
+        if self.settings.ack_replicas and name in confirming.CONFIRMED:
+            wait = confirming.Wait(self.settings.ack_replicas, self.settings.ack_timeout_s)
+            return confirming.call(client, wait, name, workspace_id, extra_keys, full)
+        return scripts.call(client, name, workspace_id, extra_keys, **full)
 
     def with_limits(self, name: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """A script's arguments, completed by the limits it asks for."""

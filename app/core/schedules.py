@@ -149,7 +149,8 @@ def _put(
     first = cron_next(schedule.cron_expr, schedule.timezone, schedule.updated_at)
     next_ms = (next_ms or first) if schedule.enabled else None
     stored = replace(schedule, version=schedule.version + 1)
-    record = {name: value for name, value in asdict(stored).items() if value is not None}
+    record = _of_a_newer_release(platform, schedule) if old else {}
+    record |= {name: value for name, value in asdict(stored).items() if value is not None}
     if policy_changed:  # first: a death after the change must not hide it from the reaper
         doorbell.watch(platform, schedule.workspace_id, 1)
     if schedule.version and ends_other(schedule):  # as in run_now
@@ -167,6 +168,13 @@ def _put(
     if schedule.version:  # a limit, or what a waiting fire bears, may be another now
         doorbell.watch(platform, schedule.workspace_id, 0)
     return stored
+
+
+def _of_a_newer_release(platform: Platform, schedule: Schedule) -> dict[str, Any]:
+    """Fields that this release does not know: a change by it leaves them as they are."""
+    text = platform.clients.data.hget(keys.of(schedule.workspace_id)["schedules"], schedule.id)
+    stored, known = json.loads(text or "{}"), Schedule.__dataclass_fields__
+    return {name: value for name, value in stored.items() if name not in known}
 
 
 def hint_due(platform: Platform, schedule: Schedule, next_ms: int | None) -> None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
 from app.core import errors, keys, states
 
@@ -125,14 +125,27 @@ def call(
     script = load()[name]
     payload = encode(script, workspace_id, extra_keys, args)
     try:
-        reply = client.execute_command("EVALSHA", script.sha, *payload)
-    except NoScriptError:
-        reply = client.execute_command("EVAL", script.source, *payload)
+        try:
+            reply = client.execute_command("EVALSHA", script.sha, *payload)
+        except NoScriptError:
+            reply = client.execute_command("EVAL", script.source, *payload)
     except ResponseError as error:
-        if "maxmemory" in str(error) or str(error).startswith("OOM"):
+        if is_full(error):
             raise errors.StoreFull from error
         raise
     return outcome(reply)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether Redis refused a write because its ``maxmemory`` is reached.
+
+    A script is refused at its first write, or not at all: none is ever half done. One whose
+    first write takes something away is let through, whatever it adds after that.
+    """
+    if isinstance(error, OutOfMemoryError):
+        return True
+    # 6.2 wraps what a command inside a script was told.
+    return isinstance(error, ResponseError) and "-OOM " in str(error)
 
 
 def call_many(
@@ -157,7 +170,7 @@ def call_many(
 
 def _outcome_or_error(reply: Any) -> list[Any] | errors.TurnkeeperError:
     if isinstance(reply, ResponseError) and not isinstance(reply, NoScriptError):
-        if "maxmemory" in str(reply) or str(reply).startswith("OOM"):
+        if is_full(reply):
             raise errors.StoreFull from reply
         return errors.TurnkeeperError(str(reply))
     if isinstance(reply, Exception):

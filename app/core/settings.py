@@ -59,6 +59,10 @@ class Settings(AgentSettings, BaseSettings):
     redis_ca_cert: str = Field("", description="Path of a CA bundle for rediss:// servers.")
     redis_timeout_s: Seconds = Field(1.5, gt=0, description="Socket timeout of one Redis command.")
     redis_pool_size: int = Field(200, ge=8, description="Redis connections of one process at most.")
+    ack_replicas: int = Field(
+        0, ge=0, description="Replicas that must confirm a change before it is answered 2xx."
+    )
+    ack_timeout_s: Seconds = Field(0.5, gt=0, description="How long they may take; then 503.")
 
     port: int = Field(
         8080, ge=0, le=65535, validation_alias=_plain("PORT"), description="HTTP port."
@@ -304,6 +308,10 @@ class Settings(AgentSettings, BaseSettings):
                 (
                     self.webhook_retry_s > self.webhook_retry_max_s,
                     "webhook_retry_s <= webhook_retry_max_s: the first pause is the shortest",
+                ),
+                (
+                    self.ack_replicas > 0 and self.ack_timeout_s >= self.redis_timeout_s,
+                    "ack_timeout_s < redis_timeout_s: the wait ends before its connection does",
                 ),
                 (
                     self.open_loopback and self.host not in LOOPBACK,

@@ -14,6 +14,7 @@ from typing import Any
 from app.core import keys
 from app.core.invariants import RUNNING, SESSION_SETS, TURN_SETS, Record, Snapshot, fire_of
 from app.core.platform import Platform
+from app.core.redis_clients import holding
 from app.core.states import LANES, LIVE
 
 # Members looked at of each set in one look: what may still move, and what has ended.
@@ -79,7 +80,7 @@ def read(
     own, data, now = keys.of(workspace_id), platform.clients.data, platform.now_ms()
     picked = _pick(data, own, look, parts)
     _follow(data, own, picked)
-    transaction = _Transaction(data)
+    transaction = _Transaction(holding(data, own["workspace"]))
     _ask(transaction.ask, own, picked)
     return _snapshot(own, now, picked, transaction.execute())
 

@@ -361,6 +361,8 @@ NO_LIMITS = {
     "the ceiling's first rung; the request names the ceiling": "checkpoint_grace_s",
     "a process that does not stop in time; logged with mechanism=drain": "drain_s",
     "a store that does not answer: 503 store_unavailable": "redis_timeout_s",
+    "replicas that do not confirm: 503 not_replicated, LIMIT_HIT in the log": "ack_replicas "
+    "ack_timeout_s",
 }
 
 

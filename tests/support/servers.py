@@ -58,6 +58,8 @@ class RedisServer:
     folder: Path
     appendonly: bool = True
     port: int = 0
+    first: tuple[str, ...] = ()  # words before the options: a configuration file
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] = field(init=False, repr=False)
 
     @property
@@ -80,7 +82,10 @@ class RedisServer:
             "--appendonly": "yes" if self.appendonly else "no",
             "--logfile": str(self._log),
         }
-        words = [word for option in options.items() for word in option]
+        if self.first:  # a Sentinel: it keeps no data
+            options = {name: options[name] for name in ("--port", "--bind", "--dir", "--logfile")}
+        words = [*self.first, *(word for option in options.items() for word in option)]
+        words += self.options
         self.process = subprocess.Popen([self.binary, *words], stdin=subprocess.DEVNULL)
         try:
             wait_until(self._answers, START_TIMEOUT_S)

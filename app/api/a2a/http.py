@@ -15,7 +15,7 @@ from app.api.a2a.blueprint import blueprint
 from app.api.a2a.faults import KNOWN, Fault, meaning
 from app.api.operation import operation, platform, refuse_head
 from app.api.streams import SSE
-from app.core import workspaces
+from app.core import confirming, workspaces
 
 TAG = "a2a"
 BASE = "/workspaces/<workspace_id>/a2a"
@@ -37,6 +37,7 @@ def bound(view: Callable[..., Any]) -> Callable[..., Response]:
             new_methods.check_version(request.headers.get("A2A-Version"))
             workspaces.require(platform(), workspace_id)
             told = view(workspace_id, **path)
+            confirming.check()
         except KNOWN as error:
             return _failure(meaning(error))
         except HTTPException as error:

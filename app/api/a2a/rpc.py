@@ -5,7 +5,7 @@ A body without a ``jsonrpc`` member is the field platform's short form (``short_
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from flask import Response, request
@@ -63,7 +63,8 @@ def _json_rpc(workspace_id: str, body: Any) -> Response:
         if protocol == new_methods.PROTOCOL:
             new_methods.check_version(request.headers.get("A2A-Version"))
         _check_content_type()
-        return _called(workspace_id, call_id, body["method"], body.get("params", {}))
+        told = _called(workspace_id, call_id, body["method"], body.get("params", {}))
+        return cast(Response, errors.confirmed(told))
     except KNOWN as error:
         fault = meaning(error)
         if protocol and body["method"] in old_methods.STREAMS and fault.rpc_status == 200:

@@ -4,7 +4,8 @@
 -- @args kind within_ms deadline_ms mechanism reason limit_ms setting measured_ms measured_count
 -- @returns {"asked" | "replayed", deadline ms}
 -- @returns refused: session_not_found, stale_fence
--- @include held directives
+-- @include full held directives
+let_through()
 local session, refusal = held(A.kind)
 if not session then return refusal end
 local asked, by = A.kind .. '_asked_at', A.kind .. '_by'

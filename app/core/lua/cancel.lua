@@ -3,13 +3,14 @@
 -- @args turn_id reason
 -- @returns {"canceled" | "replayed", runnable 0|1} | {"live", session id, fence} | {"ended", state}
 -- @returns refused: turn_not_found
--- @include giveback
+-- @include full giveback
 local function done(outcome) return {outcome, waiting() > 0 and runnable() or 0} end
 
 local turn = read(K.turns, A.turn_id)
 if not turn then return refuse('turn_not_found', {turn_id = A.turn_id}) end
 if turn.state == 'canceled' then return done('replayed') end
 if TERMINAL[turn.state] then return {'ended', turn.state} end
+let_through()
 local session
 if turn.state == 'queued' then
   unqueue(turn)

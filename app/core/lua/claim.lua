@@ -5,7 +5,7 @@
 -- @returns {"paused" | "backing_off" | "heartbeat_expired" | "capacity_full" | "overlap" | "empty",
 -- @returns   wake at ms}: overlap: what waits waits for a fire of its own schedule to end
 -- @returns refused: workspace_not_found, illegal_transition
--- @include choose overlap open
+-- @include full choose overlap open
 local function given(outcome, session, turn)
   local note = note_place(turn)
   return {outcome, cjson.encode(session), cjson.encode(turn), redis.call('HGET', K.bodies, turn.id) or '',
@@ -24,6 +24,7 @@ local free = room()
 if not free then return {'heartbeat_expired', 0} end
 if free <= 0 then return {'capacity_full', 0} end
 
+need_memory()
 local turn, schedule
 while left > 0 and not turn do
   local found = choose()

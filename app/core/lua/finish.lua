@@ -4,7 +4,7 @@
 -- @args outcome result text note limits
 -- @returns {"ok" | "replayed", turn state, waiting count, runnable 0|1, wake at ms}
 -- @returns refused: session_not_found, stale_fence, illegal_transition
--- @include held directives retry
+-- @include full held directives retry
 local OUTCOMES = {completed = true, failed = true, yielded = true, input_required = true, canceled = true}
 local RETRIED = {failed = true, force_idled = true}
 local done = read(K.sessions, A.session_id)
@@ -12,6 +12,7 @@ if done and done.ended_at and done.mechanism == 'finish' and done.fence == numbe
   local back = done.turn_state == 'queued' and read(K.turns, done.turn_id)
   return {'replayed', done.turn_state, (waiting()), runnable(), back and back.not_before or 0}
 end
+let_through()
 local session, refusal = held('finish ' .. A.outcome, A.text, A.note)
 if not session then return refusal end
 local turn = read(K.turns, session.turn_id)

@@ -2,10 +2,11 @@
 -- @keys capacity workspace
 -- @args heartbeat_ttl_ms
 -- @returns {"offline" | "beating" | "was"}
--- @include event
+-- @include full event
 if redis.call('EXISTS', K.capacity) == 1 then return {'beating'} end
 local ws = redis.call('HMGET', K.workspace, 'status', 'beat_at')
 if ws[1] ~= 'online' and ws[1] ~= 'degraded' then return {'was'} end
+let_through()
 redis.call('HSET', K.workspace, 'status', 'offline')
 emit('WORKSPACE_OFFLINE', nil, nil, {
   limit_ms = tonumber(A.heartbeat_ttl_ms), setting = 'TURNKEEPER_HEARTBEAT_TTL_S',

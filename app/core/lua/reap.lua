@@ -3,7 +3,7 @@
 -- mechanism: ceiling | idle_timeout | handover | lease | lost | cancel | operator | overlap
 -- @args session_id fence mechanism limit_ms setting reason
 -- @returns {"ended", turn state, wake at ms, runnable 0|1} | {"alive"}
--- @include giveback retry
+-- @include full giveback retry
 local session = read(K.sessions, A.session_id)
 if not session or session.ended_at or session.fence ~= number(A.fence) then return {'alive'} end
 local turn, limit = read(K.turns, session.turn_id), number(A.limit_ms) or 0
@@ -22,6 +22,7 @@ local over = {
 }
 local measured = over[A.mechanism]
 if not measured or measured < limit then return {'alive'} end
+let_through()
 local facts = {limit_ms = limit, measured_ms = measured, setting = A.setting, reason = A.reason}
 -- Nobody started it: for the turn, its delivery failed.
 local mechanism = A.mechanism == 'handover' and 'delivery_failed' or A.mechanism == 'lease' and 'delivery_failed' or A.mechanism

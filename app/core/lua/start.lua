@@ -3,7 +3,8 @@
 -- @args instance
 -- @returns {"ok" | "replayed", within so many ms a clock may run out, directive…}
 -- @returns refused: session_not_found, stale_fence, started_elsewhere, illegal_transition
--- @include held directives
+-- @include full held directives
+let_through()
 local session, refusal = held('start')
 if not session then return refusal end
 if session.started_at then

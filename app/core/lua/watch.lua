@@ -5,5 +5,7 @@
 -- @include base
 local stands = redis.call('ZSCORE', K.deadlines, A.workspace_id)
 local at = NOW + tonumber(A.within_ms)
-if not stands or tonumber(stands) > at then redis.call('ZADD', K.deadlines, at, A.workspace_id) end
+if stands and tonumber(stands) <= at then return {'ok'} end
+redis.call('ZREM', K.deadlines, A.workspace_id) -- a full Redis lets pass what begins by taking away
+redis.call('ZADD', K.deadlines, at, A.workspace_id)
 return {'ok'}

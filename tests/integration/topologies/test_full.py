@@ -1,0 +1,207 @@
+"""Redis has reached its maxmemory: nothing is half written, nothing new begins, all else ends."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from redis.exceptions import OutOfMemoryError, RedisError
+
+from app.core import events, invariants, memories, schedules, snapshots, workspaces
+from app.core.errors import StoreFull
+from tests.integration.api.conftest import over
+from tests.integration.topologies.flow import Flow, platform_of
+from tests.support import servers
+from tests.support.invariants import check
+from tests.support.kernel import Kernel
+from tests.support.servers import RedisServer
+from tests.support.wait import wait_until
+
+NEW: dict[str, Callable[[Kernel], Any]] = {
+    "submit": lambda kernel: kernel.submit(idempotency_key="again"),
+    "claim": lambda kernel: kernel.claim(),
+    "fire": lambda kernel: kernel.fire(*due_now(kernel)),
+    "follow": lambda kernel: kernel.follow(asking(kernel)),
+    "append": lambda kernel: events.append(kernel.platform, kernel.id, "ACTIVITY", {"text": "x"}),
+    "schedule_put": lambda kernel: kernel.scheduled(name="other"),
+    "workspace_put": lambda kernel: workspaces.create(kernel.platform, "other", {}),
+    "memory_put": lambda kernel: memories.commit(kernel.platform, kernel.id, memories.Draft("x")),
+    "push_put": lambda kernel: kernel.put_push(asking(kernel)),
+}
+
+
+@pytest.fixture
+def server(binary: str) -> Iterator[RedisServer]:
+    with servers.redis_server(binary) as made:
+        yield made
+
+
+@pytest.fixture
+def kernel(server: RedisServer) -> Iterator[Kernel]:
+    """One slot, three turns before it, a schedule."""
+    with platform_of(server.url) as platform:
+        made = Kernel(platform).create()
+        made.beat()
+        made.make_due(made.scheduled(), made.now_ms() - 1)
+        turn_id = made.submit("a question").turn_id
+        made.finish(made.claimed().session, "input_required")
+        assert made.turn(turn_id).state == "input_required"
+        for _ in range(3):
+            made.submit()
+        yield made
+
+
+@contextmanager
+def full(server: RedisServer) -> Iterator[None]:
+    with server.client() as client:
+        client.config_set("maxmemory", "1")
+        try:
+            yield
+        finally:
+            client.config_set("maxmemory", "0")
+
+
+def due_now(kernel: Kernel) -> Any:
+    schedule = schedules.listing(kernel.platform, kernel.id)[0]
+    return schedule, kernel.due(schedule)
+
+
+def asking(kernel: Kernel) -> str:
+    return next(
+        turn_id
+        for turn_id in kernel.data.zrange(kernel.keys["open"], 0, -1)
+        if kernel.turn(turn_id).state == "input_required"
+    )
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_what_is_new_is_refused_and_nothing_of_it_is_written(
+    server: RedisServer, kernel: Kernel, name: str
+) -> None:
+    before = kernel.dump()
+    with full(server):
+        with pytest.raises((StoreFull, OutOfMemoryError)):  # by a script; by a plain command
+            NEW[name](kernel)
+        assert kernel.dump() == before
+    NEW[name](kernel)
+    assert kernel.dump() != before or name == "workspace_put"
+    check(kernel)
+
+
+def test_what_has_begun_goes_on_and_ends(server: RedisServer, kernel: Kernel) -> None:
+    """Each way in which a session ends, with memory full from the claim on."""
+    for ending in ("finish", "fail", "release", "reap", "cancel"):
+        kernel.submit()
+        session = kernel.claimed().session
+        kernel.bind(session)
+        session = kernel.taken().session
+        with full(server):
+            kernel.start(session)
+            kernel.progress(session)
+            kernel.beat()
+            kernel.ask(session, "checkpoint", "operator")
+            if ending in ("finish", "fail"):
+                outcome = {"finish": "completed", "fail": "failed"}[ending]
+                assert kernel.finish(session, outcome, text="x" * 10_000) == outcome
+            elif ending == "release":
+                kernel.release(session)
+            elif ending == "reap":
+                assert kernel.reap(session, "operator")
+            else:
+                assert kernel.cancel(session.turn_id) == "canceling"
+                assert kernel.finish(session, "canceled") == "canceled"
+            assert kernel.session(session.id).ended_at
+        check(kernel)
+
+
+def test_what_waits_can_be_canceled_and_expires(server: RedisServer, kernel: Kernel) -> None:
+    short = kernel.submit(expires_in_s=0.01).turn_id
+    waiting = kernel.submit().turn_id
+    with full(server):
+        wait_until(lambda: kernel.expire() is None, 5)
+        assert kernel.turn(short).state == "expired"
+        assert kernel.cancel(waiting) == "canceled"
+    check(kernel)
+
+
+def test_control_without_its_first_step_a_claim_is_made(
+    server: RedisServer, kernel: Kernel
+) -> None:
+    with full(server):
+        kernel.altered("claim", "need_memory()\nlocal turn", "local turn").claimed()
+
+
+def test_control_without_its_first_step_a_finish_is_refused(
+    server: RedisServer, kernel: Kernel
+) -> None:
+    session = kernel.claimed().session
+    broken = kernel.altered("finish", "let_through()\nlocal session", "local session")
+    with full(server):
+        with pytest.raises(StoreFull):
+            broken.finish(session)
+        assert kernel.finish(session) == "completed"
+
+
+def test_memory_that_comes_and_goes_leaves_nothing_half_done(server: RedisServer) -> None:
+    """Full at any moment: every refusal is StoreFull or Redis' own, and the flow ends whole."""
+    stopping = threading.Event()
+
+    def come_and_go() -> None:
+        with server.client() as client:
+            while not stopping.wait(0.003):
+                client.config_set("maxmemory", "1")
+                stopping.wait(0.003)
+                client.config_set("maxmemory", "0")
+
+    with platform_of(server.url) as platform:
+        flow = Flow(platform)
+        flow.open()
+        thread = threading.Thread(target=come_and_go, name="memory")
+        thread.start()
+        refused_count = looked_count = 0
+        try:
+            for number in range(12):
+                try:
+                    flow.submit(f"message {number}")
+                except StoreFull:
+                    refused_count += 1
+                with suppress(StoreFull, RedisError):
+                    flow.round()
+                for kernel in flow.kernels():
+                    with suppress(OutOfMemoryError):  # it refuses to queue a transaction too
+                        found = snapshots.read(platform, kernel.id)
+                        looked_count += 1
+                        assert invariants.check(found) == []
+        finally:
+            stopping.set()
+            thread.join()
+        assert refused_count > 0 and looked_count > 0
+        flow.serve()
+        flow.check()
+
+
+def test_over_http_it_is_503_with_a_time_to_come_back(server: RedisServer) -> None:
+    parts = [{"kind": "text", "text": "x"}]
+    message = {"kind": "message", "messageId": "m", "role": "user", "parts": parts}
+    send = {"method": "message/send", "params": {"message": message}}
+    with over(server) as site:
+        site.workspace("w1")
+        site.ok("POST", "/workspaces/w1/heartbeat", {})
+        with full(server):
+            for path, body in (
+                ("/workspaces", {"id": "w2"}),
+                ("/workspaces/w1/a2a", send),
+                ("/workspaces/w1/notify", {"message": "x"}),
+                ("/workspaces/w1/memories", {"content": "x"}),
+                ("/admin/tokens", {"name": "x", "scopes": ["read"]}),
+            ):
+                answer = site.ask("POST", path, body)
+                assert (answer.status_code, answer.get_json()["code"]) == (503, "store_full"), path
+                assert int(answer.headers["Retry-After"]) > 0
+            answer = site.ask("POST", "/workspaces/w1/a2a", {**send, "jsonrpc": "2.0", "id": 1})
+            assert answer.status_code == 503
+            site.ok("POST", "/workspaces/w1/heartbeat", {})
+            site.ok("GET", "/workspaces/w1/why")
+            site.ok("GET", "/readyz")
+        site.send("w1", "hello")
