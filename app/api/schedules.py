@@ -8,7 +8,7 @@ from app.api import models, views
 from app.api.bounds import check_prompt
 from app.api.operation import answer, operation, platform, token
 from app.api.tracing import traceparent
-from app.core import backfills, cron, forecasting, ledger, workspaces
+from app.core import backfills, cron, forecasting, ledger, schedule_rows, workspaces
 from app.core import schedules as core
 from app.core.clock import rfc3339
 from app.core.errors import InvalidInput
@@ -31,7 +31,7 @@ def _row(found: core.Schedule, is_changed: bool = False) -> dict[str, Any]:
     """A schedule's row with its forecast; a change may have to be told."""
     look = forecasting.check if is_changed else forecasting.read
     need = forecasting.of_schedule(look(platform(), found.workspace_id), found.id)
-    return core.row(platform(), found) | {"forecast": need}
+    return schedule_rows.row(platform(), found) | {"forecast": need}
 
 
 @blueprint.get(BASE)
@@ -42,7 +42,7 @@ def list_schedules(workspace_id: str) -> Response:
     found = core.listing(platform(), workspace_id)
     need = forecasting.read(platform(), workspace_id)
     rows = [
-        core.row(platform(), item) | {"forecast": forecasting.of_schedule(need, item.id)}
+        schedule_rows.row(platform(), item) | {"forecast": forecasting.of_schedule(need, item.id)}
         for item in found
     ]
     return answer({"schedules": rows})
@@ -180,7 +180,7 @@ def _fires(workspace_id: str, schedule_id: str, limit: int) -> list[dict[str, An
 def _health(workspace_id: str) -> list[dict[str, Any]]:
     now = platform().now_ms()
     found = core.listing(platform(), workspace_id)
-    return [core.health(platform(), item, now) for item in found]
+    return [schedule_rows.health(platform(), item, now) for item in found]
 
 
 @blueprint.get(f"{BASE}/health")

@@ -13,6 +13,7 @@ from app.core import (
     fleet,
     forecasting,
     ledger,
+    schedule_rows,
     schedules,
     sessions,
     tokens,
@@ -152,7 +153,7 @@ def _schedules(here: Platform, row: fleet.Row, now: int) -> dict[str, Any]:
 
 
 def _schedule(here: Platform, one: Schedule, now: int) -> dict[str, Any]:
-    shown = {"it": one, "row": schedules.row(here, one), "words": "", "next": [], "fault": ""}
+    shown = {"it": one, "row": schedule_rows.row(here, one), "words": "", "next": [], "fault": ""}
     shown["last"] = ledger.fires(here, one.workspace_id, one.id, 5)
     try:
         clock = cron.parse(one.cron_expr, one.timezone)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.core import ledger, schedules
+from app.core import ledger, schedule_rows, schedules
 from app.core.records import Session
 from app.core.schedules import Schedule
 from tests.contract.conftest import PAUSE_MS, Pass
@@ -262,15 +262,15 @@ def test_control_a_schedule_without_the_rule_goes_on(kernel: Kernel) -> None:
 def test_the_row_of_a_fire_tells_its_attempt_its_length_and_why_it_ended(kernel: Kernel) -> None:
     schedule = kernel.scheduled()
     session = begun(kernel, schedule)
-    assert schedules.row(kernel.platform, schedule)["last_status"] is None
-    assert schedules.health(kernel.platform, schedule, kernel.now_ms())["waiting_fires"] == 0
+    assert schedule_rows.row(kernel.platform, schedule)["last_status"] is None
+    assert schedule_rows.health(kernel.platform, schedule, kernel.now_ms())["waiting_fires"] == 0
     kernel.reap(session, "ceiling")
     row = newest(kernel, schedule)
     assert (row.state, row.reason, row.attempt) == ("force_idled", "ceiling", 1)
     assert row.ended_at == kernel.turn(session.turn_id).ended_at
     assert row.duration_ms == (row.ended_at or 0) - session.claimed_at
     assert row.setting == "a_setting"
-    shown = schedules.row(kernel.platform, schedule)
+    shown = schedule_rows.row(kernel.platform, schedule)
     assert (shown["last_status"], shown["run_count"]) == ("force_idled", 1)
 
 
@@ -289,7 +289,7 @@ def test_the_last_run_is_told_though_hundreds_of_fires_wait_behind_it(kernel: Ke
     first = kernel.make_due(schedule, kernel.now_ms() - 300_000 * 160 - 150_000)
     times = [first + 300_000 * count for count in range(151)]
     assert kernel.fire_all(schedule, times)[4:] == ["made"] * 150
-    shown = schedules.row(kernel.platform, schedule)
+    shown = schedule_rows.row(kernel.platform, schedule)
     assert (shown["last_status"], shown["run_count"]) == ("completed", 1)
-    stands = schedules.health(kernel.platform, schedule, kernel.now_ms())
+    stands = schedule_rows.health(kernel.platform, schedule, kernel.now_ms())
     assert (stands["waiting_fires"], stands["status"]) == (150, "ok")
