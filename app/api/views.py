@@ -147,7 +147,9 @@ def backfill(found: Backfill) -> dict[str, Any]:
 
 def token(found: Token) -> dict[str, Any]:
     """A token without its text."""
-    return asdict(found) | {
+    shown = asdict(found)
+    del shown["session"], shown["fence"]  # of a session's token, which is never listed
+    return shown | {
         "scopes": list(found.scopes),
         "workspaces": list(found.workspaces),
         "created_at": rfc3339(found.created_at),

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from app.core import ids, keys
+from app.core import ids, keys, session_tokens
 from app.core.errors import InvalidInput, NotFound
 from app.core.platform import Platform
 
@@ -21,7 +21,8 @@ LOGIN_TTL_S = 900
 class Token:
     """What a token may do: its scopes, in the named workspaces (``*``: all).
 
-    ``parent``: the token whose login link made this one; it is not good without it.
+    ``parent``: the token whose login link made this one; it is not good without it. ``session``:
+    it acts for this session alone, under ``fence``, and ends with it.
     """
 
     id: str
@@ -32,6 +33,8 @@ class Token:
     created_at: int
     expires_at: int | None = None
     parent: str | None = None
+    session: str | None = None
+    fence: int | None = None
 
     def allows(self, scope: str, workspace_id: str | None) -> bool:
         """Whether this token reaches ``scope`` there; ``admin`` includes every scope."""
@@ -75,7 +78,7 @@ def create(
         created_at=now,
         expires_at=None if expires_in_s is None else now + round(expires_in_s * 1000),
     )
-    platform.clients.control.hset(keys.TOKENS, _digest(text), json.dumps(asdict(token)))
+    platform.clients.control.hset(keys.TOKENS, _digest(text), _text(token))
     return text, token
 
 
@@ -84,6 +87,8 @@ def find(platform: Platform, text: str) -> Token | None:
     root = platform.settings.admin_token.get_secret_value()
     if root and hmac.compare_digest(text.encode(), root.encode()):
         return ROOT
+    if text.startswith("tks."):
+        return _of_session(platform, text)
     stored = platform.clients.control.hget(keys.TOKENS, _digest(text))
     token = _parse(stored) if stored else None
     if token is None or (token.expires_at is not None and token.expires_at <= platform.now_ms()):
@@ -93,10 +98,34 @@ def find(platform: Platform, text: str) -> Token | None:
     return token
 
 
+def _of_session(platform: Platform, text: str) -> Token | None:
+    found = session_tokens.find(platform, text)
+    if found is None:
+        return None
+    workspace_id, session = found
+    return Token(
+        id=f"tok_{session.id}",
+        name=f"session {session.id}",
+        prefix="",
+        scopes=(session_tokens.SCOPE,),
+        workspaces=(workspace_id,),
+        created_at=session.claimed_at,
+        session=session.id,
+        fence=session.fence,
+    )
+
+
 def _root(platform: Platform) -> str:
     """The admin token of the settings as a parent: another text is another parent."""
     text = platform.settings.admin_token.get_secret_value()
     return f"{ROOT.id}_{_digest(text)[:16]}"
+
+
+def _text(token: Token) -> str:
+    """As it is stored; a session's token never is, so its fields are left out."""
+    fields = asdict(token)
+    del fields["session"], fields["fence"]
+    return json.dumps(fields)
 
 
 def _parse(stored: str) -> Token:
@@ -139,7 +168,7 @@ def login_code(platform: Platform, token: Token) -> str:
     parent = token.parent or (_root(platform) if token.id == ROOT.id else token.id)
     platform.clients.control.set(
         keys.LOGINS + _digest(code),
-        json.dumps(asdict(replace(token, parent=parent))),
+        _text(replace(token, parent=parent)),
         px=LOGIN_TTL_S * 1000,
     )
     return code
@@ -166,5 +195,5 @@ def redeem(platform: Platform, code: str, session_s: float = 43_200) -> str | No
         created_at=now,
         expires_at=until if given.expires_at is None else min(until, given.expires_at),
     )
-    platform.clients.control.hset(keys.TOKENS, _digest(text), json.dumps(asdict(token)))
+    platform.clients.control.hset(keys.TOKENS, _digest(text), _text(token))
     return text

@@ -88,6 +88,7 @@ from app.api.models.schedules import (
 from app.api.models.turns import (
     A2AObject,
     AgentCard,
+    McpRequest,
     Queued,
     QueueEntry,
     RpcAnswer,
@@ -179,6 +180,7 @@ __all__ = [
     "LoginLink",
     "MadeToken",
     "MadeWebhook",
+    "McpRequest",
     "Memories",
     "Memory",
     "MemoryQuery",

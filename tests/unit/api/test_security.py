@@ -58,6 +58,7 @@ SCOPE_OF = {
     **dict.fromkeys(("POST /workspaces", f"PATCH {W}", f"DELETE {W}"), "operate"),
     **dict.fromkeys((f"POST {W}/pause", f"POST {W}/resume", f"POST {W}/schedules"), "operate"),
     f"GET {W}/memories": "read or runtime",
+    f"POST {W}/mcp": "runtime or session",
     **dict.fromkeys((f"POST {W}/memories", f"DELETE {W}/memories"), "runtime or operate"),
     f"DELETE {W}/memories/<memory_id>": "runtime or operate",
     f"POST {W}/turns/<turn_id>/replay": "operate",
