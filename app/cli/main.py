@@ -7,6 +7,7 @@ import click
 
 from app.cli import (
     backup,
+    mcp,
     memories,
     messages,
     run,
@@ -45,6 +46,7 @@ def main(ctx: click.Context, url: str, token: str, output: str) -> None:
 for command in (
     up.up,
     run.run,
+    mcp.mcp,
     workspaces.workspaces,
     messages.send,
     tail.tail,

@@ -6,7 +6,7 @@ import pytest
 
 from app.core import sessions
 from app.core.errors import StaleFence
-from tests.unit.api.mcp.calls import OLD, Agent, begun, running
+from tests.unit.api.mcp.calls import OLD, Agent, begun, running, send
 from tests.unit.api.web import Web
 
 W = "/workspaces/w1"
@@ -183,12 +183,9 @@ def test_a_checkpoint_reaches_the_next_session_though_this_one_is_ended(agent: A
     told = agent.call("checkpoint", summary="half", next_step="the rest")
     assert told["kept_for_next_session"]
     agent.site.ok("POST", f"{W}/sessions/{agent.claim.session.id}/end", {"reason": "enough"})
-    agent.site.send("w1", "go on", contextId="c")
-    assert begun(agent.site, "w1").claim.note == {
-        "summary": "half",
-        "next_step": "the rest",
-        "artifacts": [],
-    }
+    send(agent.site, "w1", "go on", "c")
+    wanted = {"summary": "half", "next_step": "the rest", "artifacts": []}
+    assert begun(agent.site, "w1").claim.note == wanted
 
 
 def test_a_message_reaches_the_user_at_once(agent: Agent) -> None:
