@@ -57,7 +57,7 @@ e2e: .venv/stamp-test servers ## real processes, killed and restarted
 	@$(PYTEST) tests/e2e
 
 agents: .venv/stamp-test ## the real codex and claude, from npm, against a fake model server
-	@$(BIN)/python -m pytest -m agents -rA tests/e2e/test_real_agents.py
+	@$(BIN)/python -m pytest -m agents -rA tests/e2e/test_real_agents.py tests/e2e/test_real_tools.py
 
 seeds: .venv/stamp-test servers ## the two field reports as told
 	@$(PYTEST) tests/seeds

@@ -28,6 +28,7 @@ from app.api import webhooks as webhook_routes
 from app.api import workspaces as workspace_routes
 from app.api.a2a import routes as a2a
 from app.api.hub import Hub
+from app.api.mcp import routes as mcp
 from app.core import confirming, memory_index, telemetry
 from app.core.platform import Platform
 from app.core.settings import Settings
@@ -90,6 +91,7 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
         memory_routes,
         crontabs,
         a2a,
+        mcp,
         streams,
         admin,
         webhook_routes,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from runtime.agents.base import Command
 from runtime.files import SessionFiles
 from runtime.kill import MARK_NAME
 from runtime.settings import RuntimeSettings
@@ -24,11 +25,11 @@ def child_environ(
     workspace_id: str,
     turn: Turn,
     files: SessionFiles,
-    home: str,
+    command: Command,
     launch: Mapping[str, str],
 ) -> dict[str, str]:
     """Names and values for one child; ``launch`` is the agent kind's, the operator's own go before
-    its values. ``home`` empty: the supervisor's."""
+    its values. A command without ``home`` has the supervisor's. The token is the session's own."""
     mine = {
         "TURNKEEPER_URL": settings.url,
         "TURNKEEPER_WORKSPACE": workspace_id,
@@ -45,9 +46,12 @@ def child_environ(
         mine["TURNKEEPER_DEADLINE"] = turn.ceiling_at
     if turn.traceparent:
         mine["TRACEPARENT"] = turn.traceparent
+    if turn.session_token and command.mcp_url:
+        mine["TURNKEEPER_TOKEN"] = turn.session_token
+        mine["TURNKEEPER_MCP_URL"] = command.mcp_url
     inherited = dict(settings.child_environ)
-    if home:
+    if command.home:
         inherited = {k: v for k, v in inherited.items() if k not in HOME_ASIDES}
-        mine["HOME"] = str(Path(home).expanduser().resolve())
+        mine["HOME"] = str(Path(command.home).expanduser().resolve())
     forced = {name: value for name, value in launch.items() if name.startswith("TURNKEEPER_")}
     return {**launch, **inherited, **mine, **forced}

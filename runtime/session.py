@@ -186,9 +186,7 @@ class Session:
         host, turn = self._host, self.turn
         command, settings = host.command, host.settings
         launch = agent.launch(turn, str(files.prompt), resume)
-        environ = child_environ(
-            settings, host.workspace_id, turn, files, command.home, launch.environ
-        )
+        environ = child_environ(settings, host.workspace_id, turn, files, command, launch.environ)
         with self._lock:
             if self._state.end_as:
                 raise LaunchError("canceled", "ended before it began")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -121,7 +122,7 @@ class Supervisor:
         return Host(
             workspace_id=self._chosen.workspace_id,
             settings=self.settings,
-            command=self._chosen.command,
+            command=replace(self._chosen.command, mcp_url=self._mcp_url()),
             make_agent=kinds()[self._chosen.agent],
             chats=self._chats(),
             platform=self._reports,
@@ -133,6 +134,9 @@ class Supervisor:
             on_directives=self._direct,
             on_left=self._note_left,
         )
+
+    def _mcp_url(self) -> str:
+        return f"{self.settings.url}/workspaces/{quote(self._chosen.workspace_id, safe='')}/mcp"
 
     def _chats(self) -> Chats:
         chosen = self._chosen

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -18,7 +18,11 @@ class MalformedTurnError(ValueError):
 
 @dataclass(frozen=True)
 class Turn:
-    """One session of one turn, as handed to this runtime. ``raw`` is the whole JSON object."""
+    """One session of one turn, as handed to this runtime.
+
+    ``raw`` is the whole JSON object but for ``session_token``, which lets the agent call the
+    platform's tools for this session; None from a platform without them.
+    """
 
     turn_id: str
     session_id: str
@@ -27,6 +31,7 @@ class Turn:
     ceiling_at: str | None
     traceparent: str | None
     raw: Mapping[str, Any]
+    session_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ def parse_turn(raw: Mapping[str, Any]) -> Turn:
         prompt=str(raw.get("prompt") or ""),
         ceiling_at=raw.get("ceiling_at"),
         traceparent=raw.get("traceparent"),
-        raw=raw,
+        raw={name: value for name, value in raw.items() if name != "session_token"},
+        session_token=raw.get("session_token") or None,
     )
 
 

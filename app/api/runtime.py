@@ -96,6 +96,7 @@ def _handed(workspace_id: str, found: Handover) -> dict[str, Any]:
         "checkpoint": bound.get("checkpoint"),
         "memories": bound.get("memories", []),
         "traceparent": found.body.get("traceparent"),
+        "session_token": found.token,
     }
 
 

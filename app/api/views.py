@@ -152,7 +152,9 @@ def backfill(found: Backfill) -> dict[str, Any]:
 
 def token(found: Token) -> dict[str, Any]:
     """A token without its text."""
-    return asdict(found) | {
+    shown = asdict(found)
+    del shown["session"], shown["fence"]  # of a session's token, which is never listed
+    return shown | {
         "scopes": list(found.scopes),
         "workspaces": list(found.workspaces),
         "teams": list(found.teams),

@@ -8,6 +8,7 @@ import click
 from app.cli import (
     backup,
     dead,
+    mcp,
     memories,
     messages,
     run,
@@ -46,6 +47,7 @@ def main(ctx: click.Context, url: str, token: str, output: str) -> None:
 for command in (
     up.up,
     run.run,
+    mcp.mcp,
     workspaces.workspaces,
     messages.send,
     tail.tail,

@@ -52,7 +52,7 @@ def admit(
     Raises:
         RateLimited: counted once for each request refused.
     """
-    known = known or tokens.root_of(platform, text)
+    known = known or tokens.unstored(platform, text)
     setting = SETTING_OF.get(pace)
     limit = getattr(platform.settings, setting) if setting else 0
     digest = tokens.digest(text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from app.core import keys
 from app.core.memories import Memory
-from app.core.memory_stores import Store, stores
+from app.core.memory_stores import Store, stores, team_of
 from app.core.platform import Platform
 from app.core.records import Session
 from app.core.workspaces import Workspace
@@ -149,6 +149,31 @@ def read_many(platform: Platform, found: Sequence[Workspace]) -> dict[str, list[
 def read(platform: Platform, found: Workspace) -> list[Freshness]:
     """The freshness of a workspace's live sessions, oldest first."""
     return read_many(platform, [found]).get(found.id, [])
+
+
+def of_session(platform: Platform, workspace_id: str, session: Session) -> Freshness:
+    """The freshness of one session that is still live."""
+    known = Facts([session], team_of(platform, workspace_id))
+    _rules(platform, {workspace_id: known})
+    _changes(platform, {workspace_id: known})
+    rule = known.rules.get(session.schedule_id or "")
+    return freshness(session, rule, unseen(session, known.team, known.changes))
+
+
+def version(platform: Platform, workspace_id: str, prompt_version: int | None) -> str:
+    """What the policy is now, as a short text that is another one after every change.
+
+    ``prompt3.local12.team0.global4``: the prompt's version, then the sequence of each store.
+    """
+    found = stores(workspace_id, team_of(platform, workspace_id))
+    pipe = platform.clients.data.pipeline(transaction=False)
+    for store in found:
+        pipe.hget(keys.of(store.tag)["policy"], "seq")
+    parts = [f"prompt{prompt_version}"] if prompt_version is not None else []
+    parts += [
+        f"{store.scope.lower()}{seq or 0}" for store, seq in zip(found, pipe.execute(), strict=True)
+    ]
+    return ".".join(parts)
 
 
 def _sessions(platform: Platform, busy: Sequence[Workspace]) -> dict[str, Facts]:

@@ -19,7 +19,8 @@ PAGE_MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Question:
-    """What to recall. ``session_id``: the session that asks; it has then seen what there is."""
+    """What to recall. ``session_id``: the session that asks; it has then seen what there is.
+    ``page_max_bytes``: a page ends before it would hold more text, but has at least one memory."""
 
     query: str = ""
     scopes: Sequence[str] = SCOPES
@@ -27,6 +28,7 @@ class Question:
     limit: int = 50
     cursor: str = ""
     session_id: str | None = None
+    page_max_bytes: int = PAGE_MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ Answer = tuple[Recalled, dict[str, int]]
 def _newest(platform: Platform, asked: Sequence[Store], question: Question, page: Page) -> Answer:
     """All stores as one list by time, none out of the order of its own sequence."""
     readings = [
-        memories.read(platform, one, page.before.get(one.scope), question.limit, PAGE_MAX_BYTES)
+        memories.read(
+            platform, one, page.before.get(one.scope), question.limit, question.page_max_bytes
+        )
         for one in asked
     ]
     left = {one.store.scope: list(one.memories) for one in readings}
@@ -95,7 +99,7 @@ def _newest(platform: Platform, asked: Sequence[Store], question: Question, page
     while len(taken) < question.limit and any(left.values()):
         scope = max((s for s in left if left[s]), key=lambda s: left[s][0].at)
         used += len(left[scope][0].text.encode())
-        if taken and used > PAGE_MAX_BYTES:
+        if taken and used > question.page_max_bytes:
             break
         taken.append(left[scope].pop(0))
         before[scope] = taken[-1].seq
@@ -132,7 +136,7 @@ def _searched(
     taken: list[Memory] = []
     for memory in _texts(platform, rest[: question.limit]):
         used += len(memory.text.encode()) if memory else 0
-        if taken and used > PAGE_MAX_BYTES:
+        if taken and used > question.page_max_bytes:
             break
         count += 1
         taken += [memory] if memory else []  # else removed since

@@ -109,3 +109,5 @@ class Session(Record):
     cancel_asked_at: int | None = None
     cancel_by: int | None = None
     cancel_reason: str | None = None
+    noted_at: int | None = None
+    tokens: Sequence[str] = ()

@@ -5,10 +5,10 @@ Every write carries the session's fence; a stale one is refused and kept in the 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from app.core import doorbell, ids, keys
+from app.core import doorbell, ids, keys, session_tokens
 from app.core.errors import SessionNotFound
 from app.core.platform import Platform
 from app.core.records import Session, Turn
@@ -41,12 +41,13 @@ class NoClaim:
 
 @dataclass(frozen=True)
 class Handover:
-    """A bound session as the runtime's poll gets it."""
+    """A bound session as the runtime's poll gets it; ``token`` is shown only here."""
 
     session: Session
     turn: Turn
     body: Mapping[str, Any]
     bound: Mapping[str, Any]
+    token: str = field(repr=False)
 
 
 def _load(text: str) -> Any:
@@ -98,14 +99,23 @@ class Polled:
     wake_at_ms: int
 
 
-def take(platform: Platform, workspace_id: str, instance: str, room: int = 1) -> Polled:
-    """The next bound session for a polling runtime with room; directives, each once."""
-    reply = platform.run("take", workspace_id, instance=instance, room=room)
+def take(
+    platform: Platform, workspace_id: str, instance: str, room: int = 1, secret: str = ""
+) -> Polled:
+    """The next bound session for a polling runtime with room; directives, each once.
+
+    Args:
+        secret: of the token for the session's own tools; a new one where left out.
+    """
+    secret = secret or session_tokens.new_secret()
+    digest = session_tokens.digest_of(secret)
+    reply = platform.run("take", workspace_id, instance=instance, room=room, token_digest=digest)
     outcome, session, turn, body, bound, wake = reply[:6]
     if outcome == "empty":
         return Polled(None, [json.loads(item) for item in reply[6:]], int(float(wake)))
-    handover = Handover(Session.parse(session), Turn.parse(turn), _load(body), _load(bound))
-    return Polled(handover, [], 0)
+    taken = Session.parse(session)
+    token = session_tokens.text_of(workspace_id, taken.id, secret)
+    return Polled(Handover(taken, Turn.parse(turn), _load(body), _load(bound), token), [], 0)
 
 
 def deliver(

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from app.core import ids, keys
+from app.core import ids, keys, session_tokens
 from app.core.errors import InvalidInput, NotFound, TokenChanged
 from app.core.platform import Platform
 
@@ -25,7 +25,8 @@ class Token:
     """What a token may do: its scopes, in the named workspaces (``*``: all) and in those that are
     in one of the teams now.
 
-    ``parent``: the token whose login link made this one; it is not good without it.
+    ``parent``: the token whose login link made this one; it is not good without it. ``session``:
+    it acts for this session alone, under ``fence``, and ends with it.
     """
 
     id: str
@@ -37,6 +38,8 @@ class Token:
     expires_at: int | None = None
     parent: str | None = None
     teams: tuple[str, ...] = ()
+    session: str | None = None
+    fence: int | None = None
 
     def has(self, scope: str) -> bool:
         """Whether it carries this scope, wherever it reaches."""
@@ -103,16 +106,18 @@ def create(
 
 def find(platform: Platform, text: str) -> Token | None:
     """The token of this text; None where it is unknown, expired or revoked. Counts no request."""
-    if root := root_of(platform, text):
-        return root
+    if known := unstored(platform, text):
+        return known
     stored = platform.clients.control.hget(keys.TOKENS, digest(text))
     return valid(platform, stored, platform.now_ms()) if stored else None
 
 
-def root_of(platform: Platform, text: str) -> Token | None:
-    """The token of the settings, where this is its text."""
+def unstored(platform: Platform, text: str) -> Token | None:
+    """The token of the settings, or that of a live session, where this is its text."""
     root = platform.settings.admin_token.get_secret_value()
-    return ROOT if root and hmac.compare_digest(text.encode(), root.encode()) else None
+    if root and hmac.compare_digest(text.encode(), root.encode()):
+        return ROOT
+    return _of_session(platform, text) if text.startswith("tks.") else None
 
 
 def valid(platform: Platform, stored: str, now_ms: int) -> Token | None:
@@ -125,6 +130,23 @@ def valid(platform: Platform, stored: str, now_ms: int) -> Token | None:
     return token
 
 
+def _of_session(platform: Platform, text: str) -> Token | None:
+    found = session_tokens.find(platform, text)
+    if found is None:
+        return None
+    workspace_id, session = found
+    return Token(
+        id=f"tok_{session.id}",
+        name=f"session {session.id}",
+        prefix="",
+        scopes=(session_tokens.SCOPE,),
+        workspaces=(workspace_id,),
+        created_at=session.claimed_at,
+        session=session.id,
+        fence=session.fence,
+    )
+
+
 def _root(platform: Platform) -> str:
     """The admin token of the settings as a parent: another text is another parent."""
     text = platform.settings.admin_token.get_secret_value()
@@ -132,7 +154,10 @@ def _root(platform: Platform) -> str:
 
 
 def _record(token: Token) -> str:
-    return json.dumps(asdict(token))
+    """As it is stored; a session's token never is, so its fields are left out."""
+    fields = asdict(token)
+    del fields["session"], fields["fence"]
+    return json.dumps(fields)
 
 
 def _parse(stored: str) -> Token:
@@ -228,7 +253,7 @@ def login_code(platform: Platform, token: Token) -> str:
     parent = token.parent or (_root(platform) if token.id == ROOT.id else token.id)
     platform.clients.control.set(
         keys.LOGINS + digest(code),
-        json.dumps(asdict(replace(token, parent=parent))),
+        _record(replace(token, parent=parent)),
         px=LOGIN_TTL_S * 1000,
     )
     return code

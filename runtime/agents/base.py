@@ -20,7 +20,10 @@ class LaunchError(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """What the operator wrote after ``--``, and how the prompt is to reach it."""
+    """What the operator wrote after ``--``, and how the prompt is to reach it.
+
+    ``mcp_url``: where the platform has tools for the agent.
+    """
 
     argv: tuple[str, ...]
     uses_stdin: bool = False
@@ -28,6 +31,7 @@ class Command:
     uses_pty: bool = False
     resumes_chat: bool = False
     home: str = ""
+    mcp_url: str = ""
 
 
 @dataclass(frozen=True)

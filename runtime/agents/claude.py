@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime import hook
-from runtime.agents import flags, hooks
+from runtime.agents import flags, hooks, tools
 from runtime.agents.base import Command, Ending, Launch, Outcome, Progress, Resume
 from runtime.agents.events import Transcript, conclude, listed, numbers
 from runtime.rings import Line
@@ -53,7 +53,7 @@ class ClaudeAgent:
         self._resume = resume
         argv = [part.replace("{file}", prompt_file) for part in self._command.argv]
         argv, template = flags.without_place(argv)
-        argv = completed(argv, resume)
+        argv = completed(argv, resume, tools.offered(self._command, turn))
         prompt = template.replace(flags.PLACE, turn.prompt)
         self._takes_lines = flags.value_of(argv, "--input-format") == "stream-json"
         data = user_line(prompt) if self._takes_lines else prompt.encode("utf-8", "replace")
@@ -129,7 +129,7 @@ class ClaudeAgent:
             self._take_result({"is_error": is_error, "subtype": "result_too_long"})
 
 
-def completed(argv: Sequence[str], resume: Resume | None) -> list[str]:
+def completed(argv: Sequence[str], resume: Resume | None, has_tools: bool = False) -> list[str]:
     """The command with what is missing; what the operator wrote stays."""
     argv = list(argv)
     if not flags.has(argv, "-p", "--print"):
@@ -142,7 +142,10 @@ def completed(argv: Sequence[str], resume: Resume | None) -> list[str]:
         if not flags.has(argv, "--input-format"):
             argv += ["--input-format", "stream-json"]
     if not flags.has(argv, "--settings", "--bare"):
-        argv += ["--settings", json.dumps(hooks.claude_settings())]
+        allowed = [f"mcp__{tools.SERVER}"] if has_tools else []
+        argv += ["--settings", json.dumps(hooks.claude_settings(allowed))]
+    if has_tools:
+        argv += ["--mcp-config", tools.claude_config()]
     is_told = flags.has(argv, "-r", "--resume", "-c", "--continue", "--session-id")
     if resume is not None and not is_told:
         argv += ["--resume", resume.agent_session_id]

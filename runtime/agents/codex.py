@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.agents import flags, hooks
+from runtime.agents import flags, hooks, tools
 from runtime.agents.base import Command, Ending, Launch, Outcome, Progress, Resume
 from runtime.agents.events import Transcript, conclude, numbers
 from runtime.rings import Line
@@ -54,7 +54,8 @@ class CodexAgent:
         argv = [part.replace("{file}", prompt_file) for part in self._command.argv]
         is_placed = any(flags.PLACE in part for part in argv)
         argv, template = flags.without_place(argv)
-        argv = completed(argv, resume)
+        mcp_url = self._command.mcp_url if tools.offered(self._command, turn) else ""
+        argv = completed(argv, resume, mcp_url)
         prompt = template.replace(flags.PLACE, turn.prompt)
         environ = {"TURNKEEPER_PROMPT_FILE": prompt_file}
         if is_placed and not self._command.uses_stdin and flags.fits(prompt):
@@ -116,9 +117,9 @@ class CodexAgent:
         self._said.usage = {name: value for name, value in used.items() if value >= 0}
 
 
-def completed(argv: Sequence[str], resume: Resume | None) -> list[str]:
+def completed(argv: Sequence[str], resume: Resume | None, mcp_url: str = "") -> list[str]:
     """The command with ``exec``, ``--json`` and ``resume ID`` where they are missing; with our
-    hook where the operator lets hooks run untrusted."""
+    hook where the operator lets hooks run untrusted, and the platform's tools where it has some."""
     argv = list(argv)
     if not {"exec", "e"} & set(argv):
         named = [i for i, part in enumerate(argv) if Path(part).name.startswith("codex")]
@@ -127,6 +128,8 @@ def completed(argv: Sequence[str], resume: Resume | None) -> list[str]:
         argv.append("--json")
     if flags.has(argv, HOOK_TRUST) and not any(part.startswith("hooks.") for part in argv):
         argv += ["-c", hooks.codex_option()]
+    if mcp_url:
+        argv += tools.codex_options(argv, mcp_url)
     if resume is not None and "resume" not in argv:
         argv += ["resume", resume.agent_session_id]
     return argv

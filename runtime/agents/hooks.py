@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ def command() -> str:
     return shlex.join([sys.executable, "-S", "-E", str(Path(hook.__file__).resolve())])
 
 
-def claude_settings() -> dict[str, Any]:
-    """For ``claude --settings``. A failed tool has an event of its own."""
+def claude_settings(allowed: Sequence[str] = ()) -> dict[str, Any]:
+    """For ``claude --settings``: our hook, and tools that need no permission. A failed tool has an
+    event of its own."""
     entry = {"hooks": [{"type": "command", "command": command(), "timeout": TIMEOUT_S}]}
     events = ("PostToolUse", "PostToolUseFailure")
-    return {"hooks": {event: [{"matcher": "*", **entry}] for event in events}}
+    hooks = {"hooks": {event: [{"matcher": "*", **entry}] for event in events}}
+    return hooks | ({"permissions": {"allow": list(allowed)}} if allowed else {})
 
 
 def codex_option() -> str:

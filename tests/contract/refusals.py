@@ -238,12 +238,14 @@ HELD: dict[str, Callable[[Kernel, Session], Any]] = {
     "deliver": deliver,
     "start": lambda kernel, session: kernel.start(session),
     "progress": lambda kernel, session: kernel.progress(session),
+    "note": lambda kernel, session: kernel.note(session),
+    "say": lambda kernel, session: kernel.say(session),
     "finish": lambda kernel, session: kernel.finish(session, text="precious"),
     "release": lambda kernel, session: kernel.release(session),
     "decline": decline,
     "ask": lambda kernel, session: kernel.ask(session, "checkpoint", "operator"),
 }
-MOVE_A_TURN = ("deliver", "start", "progress", "finish", "release", "decline")
+MOVE_A_TURN = ("deliver", "start", "progress", "note", "say", "finish", "release", "decline")
 
 
 def _held(state_of: Callable[[Kernel], Session], name: str) -> Recipe:

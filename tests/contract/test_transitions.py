@@ -18,6 +18,8 @@ MOVES: dict[str, tuple[str, Move]] = {
     "take": ("delivered", lambda kernel, _: kernel.take()),
     "start": ("running", lambda kernel, session: kernel.start(session)),
     "progress": ("running", lambda kernel, session: kernel.progress(session)),
+    "note": ("running", lambda kernel, session: kernel.note(session)),
+    "say": ("running", lambda kernel, session: kernel.say(session)),
     "ask": ("checkpointing", lambda kernel, session: kernel.ask(session, "checkpoint", "operator")),
     "release": ("queued", lambda kernel, session: kernel.release(session)),
     "spent": (

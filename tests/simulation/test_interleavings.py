@@ -105,6 +105,22 @@ CONTROLS = {
         "if 1 then return end",
     ),
     "waiting not counted": ("claim", "tally(turn, turn.row_state, -1)", ""),
+    "a note is not kept": (
+        "note",
+        "if place then redis.call('HSET', K.notes, place, A.note) end",
+        "",
+    ),
+    "the note of work that is done": (
+        "finish",
+        "if outcome == 'completed' then redis.call('HDEL', K.notes, place) end",
+        "",
+    ),
+    "saved and not told": ("finish", "if outcome == 'completed' and has_obeyed(session)", "if nil"),
+    "a token outlives its session": (
+        "finish",
+        "session.tokens = turn.state, nil",
+        "session.x = turn.state",
+    ),
     "zombies are foreign": (
         "heartbeat",
         "elseif session.ended_at then",

@@ -18,7 +18,7 @@ from app.core.errors import QueueFull, SessionNotFound, StaleFence, StartedElsew
 from app.core.records import Session
 from app.core.sessions import OUTCOMES, Claim, NoClaim
 from app.core.states import LANES, LIVE, TERMINAL
-from tests.simulation import fires, following, letters
+from tests.simulation import fires, following, letters, speaking
 from tests.simulation.oracle import clocks, outlived, predict, reachable, slots, waiting
 from tests.simulation.ticks import Ticks
 from tests.support import invariants
@@ -34,6 +34,7 @@ STEPS: dict[str, int] = {
     "repeat": 3,
     **following.STEPS,
     **letters.STEPS,
+    **speaking.STEPS,
     "beat": 12,
     "claim": 18,
     "claim_again": 2,
@@ -60,6 +61,7 @@ STEPS: dict[str, int] = {
     "switch_on": 1,
     "jump": 12,
 }
+ACTS = {**following.ACTS, **letters.ACTS, **speaking.ACTS}
 
 
 class Walk:
@@ -90,6 +92,7 @@ class Walk:
         self.depth_max = DEPTH_MAX
         self.started: set[str] = set()
         self.last_ends: dict[str, tuple[int, int]] = {}
+        self.notes: dict[str, dict[str, str]] = {}
         self.overlapped: Counter[str] = Counter()
         self.stored = invariants.check(kernel)
         self.beat()
@@ -97,7 +100,7 @@ class Walk:
 
     def step(self) -> None:
         (name,) = self.random.choices(list(self.steps), list(self.steps.values()))
-        act = getattr(self, name, None) or partial((following.ACTS | letters.ACTS)[name], self)
+        act = getattr(self, name, None) or partial(ACTS[name], self)
         before = self.stored
         try:
             act()
@@ -132,6 +135,7 @@ class Walk:
             assert ended in (None, turn["state"])
             assert key not in self.terminal or turn["state"] in TERMINAL, f"{key} rose again"
         self.ticks.check(before, after)
+        speaking.check(self, after)
         gone = before.turns.keys() - after.turns.keys()
         assert all(before.turns[key]["state"] in TERMINAL for key in gone), "an open turn is gone"
         rows_made = [f"{schedule}:{nominal}" for schedule, nominal in self.made]
@@ -229,7 +233,7 @@ class Walk:
         self.write(self.kernel.bind)
 
     def take(self) -> None:
-        found = self.kernel.take().handover
+        found = self.kernel.take(secret=f"secret {self.count}").handover
         if found:
             assert self.stored.sessions[found.session.id]["state"] in ("claimed", "delivered")
 
@@ -247,15 +251,12 @@ class Walk:
         def act(session: Session) -> None:
             stood = self.stored.sessions.get(session.id, {})
             state = self.kernel.finish(session, outcome)
-            wanted = outcome
-            if stood.get("unwanted"):
-                wanted = "canceled" if outcome == "input_required" else outcome
-            elif outcome == "canceled" and "cancel_asked_at" in stood:
-                wanted = "force_idled"  # the walk's cancels are the ceiling's
+            wanted = speaking.ends_as(stood, outcome)
             if "ended_at" not in stood and wanted in ("failed", "force_idled"):
                 wanted = self.ticks.unless_retried(self.stored, stood["turn_id"], wanted)
             assert state == stood.get("turn_state", wanted)
             self.finished = [*self.finished, (session, state)][-5:]
+            speaking.settle(self, stood, wanted)
 
         self.write(act, replays="finish")
 
@@ -393,8 +394,7 @@ class Walk:
         self.made = [*self.made, (schedule_id, nominal)][-40:]
 
     def jump(self) -> None:
-        (ms,) = self.random.choices(list(JUMPS_MS), list(JUMPS_MS.values()))
-        self.traveller.shift(ms / 1000)
+        self.traveller.shift(self.random.choices(list(JUMPS_MS), JUMPS_MS.values())[0] / 1000)
 
     def is_known(self, session: Session) -> bool:
         return session.id in self.stored.sessions

@@ -46,6 +46,9 @@ CHILD = {
     "TURNKEEPER_WORKSPACE": "The workspace served.",
     "TURNKEEPER_TURN_ID": "The turn.",
     "TURNKEEPER_SESSION_ID": "The session.",
+    "TURNKEEPER_TOKEN": "Lets the command call the tools of its session, and nothing else; good "
+    "while the session lives.",
+    "TURNKEEPER_MCP_URL": "Where these tools are, by the Model Context Protocol.",
     "TURNKEEPER_TURN_FILE": "The whole turn as JSON: message, last checkpoint note, deadlines.",
     "TURNKEEPER_PROMPT_FILE": "The prompt as text.",
     "TURNKEEPER_CONTROL_FILE": "Appears when the platform wants something: save and exit.",

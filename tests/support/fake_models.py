@@ -5,6 +5,7 @@ answers is told by the prompt itself:
 
     [answer]             one text
     [tool CMD]           one shell call of CMD, then a text with what it printed
+    [mcp NAME {...}]     one call of the MCP server a2a's tool, then a text with what it answered
     [loop CMD]           up to 100 shell calls of CMD, until the conversation says WRAP-UP
     [error]              an API error that is not retried
     [slow]               the beginning of a stream, then nothing for a minute
@@ -124,7 +125,12 @@ def said(messages: Any) -> tuple[str, list[str]]:
 
 
 def decide(words: str, results: list[str]) -> tuple[str, str]:
-    """("text", what to say) or ("tool", the shell command)."""
+    """("text", what to say), ("tool", the shell command) or ("mcp", tool and arguments)."""
+    mcp = re.search(r"\[mcp (\w+ ?(?:\{[^}]*\})?)\]", words)
+    if mcp and not results:
+        return "mcp", mcp[1]
+    if mcp:
+        return "text", f"the tool said: {results[-1]}"
     loop, tool = re.search(r"\[loop ([^\]]+)\]", words), re.search(r"\[tool ([^\]]+)\]", words)
     if loop and "WRAP-UP" not in words + "".join(results) and len(results) < CALLS_MAX:
         return "tool", loop[1]
@@ -144,10 +150,12 @@ def anthropic(body: Json, choice: tuple[str, str]) -> Iterator[Json]:
     message = {"id": "msg_1", "type": "message", "role": "assistant", "content": []}
     message |= {"model": body.get("model"), "stop_reason": None, "usage": usage}
     yield {"type": "message_start", "message": message}
-    if kind == "tool":
-        call = {"type": "tool_use", "id": f"toolu_{id(body)}", "name": "Bash", "input": {}}
-        arguments = json.dumps({"command": text, "description": "as told"})
-        delta = {"type": "input_json_delta", "partial_json": arguments}
+    if kind in ("tool", "mcp"):
+        name, arguments = "Bash", json.dumps({"command": text, "description": "as told"})
+        if kind == "mcp":
+            name, _, arguments = f"mcp__a2a__{text}".partition(" ")
+        call = {"type": "tool_use", "id": f"toolu_{id(body)}", "name": name, "input": {}}
+        delta = {"type": "input_json_delta", "partial_json": arguments or "{}"}
         reason = "tool_use"
     else:
         call, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": text}
@@ -168,6 +176,10 @@ def openai(body: Json, choice: tuple[str, str]) -> Iterator[Json]:
         name, arguments = shell_call([t.get("name", "") for t in body.get("tools", [])], text)
         item = {"type": "function_call", "call_id": f"call_{id(body)}", "name": name}
         item["arguments"] = json.dumps(arguments)
+    elif kind == "mcp":
+        name, _, said_arguments = text.partition(" ")
+        item = {"type": "function_call", "call_id": f"call_{id(body)}", "name": name}
+        item |= {"namespace": "mcp__a2a", "arguments": said_arguments or "{}"}
     else:
         content = [{"type": "output_text", "text": text}]
         item = {"type": "message", "role": "assistant", "id": "msg_1", "content": content}  # type: ignore[dict-item]

@@ -18,6 +18,7 @@ from app.core import (
     scripts,
     sessions,
     turns,
+    words,
     workspaces,
 )
 from app.core.capacity import Beat, BeatAnswer
@@ -131,6 +132,13 @@ class Kernel:
         here = (self.platform, self.id, session.id, session.fence)
         return sessions.progress(*here, kind, payload)
 
+    def note(self, session: Session, summary: str = "half", next_step: str = "the rest") -> bool:
+        here = (self.platform, self.id, session.id, session.fence)
+        return words.note(*here, {"summary": summary, "next_step": next_step})
+
+    def say(self, session: Session, text: str = "so far so good") -> None:
+        words.say(self.platform, self.id, session.id, session.fence, text)
+
     def finish(
         self,
         session: Session,
@@ -161,8 +169,8 @@ class Kernel:
     def cancel(self, turn_id: str) -> str:
         return turns.cancel(self.platform, self.id, turn_id, "as told")
 
-    def take(self, instance: str = "i", room: int = 1) -> Polled:
-        return sessions.take(self.platform, self.id, instance, room)
+    def take(self, instance: str = "i", room: int = 1, secret: str = "") -> Polled:
+        return sessions.take(self.platform, self.id, instance, room, secret)
 
     def taken(self, instance: str = "i") -> Handover:
         """A poll that must find something."""

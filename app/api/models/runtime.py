@@ -95,7 +95,10 @@ class Poll(BaseModel):
 
 
 class HandedTurn(BaseModel):
-    """A turn with everything bound to it at the claim."""
+    """A turn with everything bound to it at the claim.
+
+    ``session_token``: for the agent's own tools (MCP); it acts for this session and ends with it.
+    """
 
     turn_id: str
     session_id: str
@@ -120,6 +123,7 @@ class HandedTurn(BaseModel):
     checkpoint: dict[str, Any] | None
     memories: list[dict[str, Any]]
     traceparent: str | None
+    session_token: str
 
 
 class NextTurn(BaseModel):

@@ -21,6 +21,15 @@ class RpcRequest(Lenient):
     )
 
 
+class McpRequest(Lenient):
+    """One JSON-RPC 2.0 message of the Model Context Protocol; without an ``id`` a notification."""
+
+    jsonrpc: Literal["2.0"]
+    id: str | int | None = None
+    method: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
 class A2AObject(RootModel[dict[str, Any]]):
     """A message of A2A 1.0 in its JSON form; see the protocol's specification."""
 

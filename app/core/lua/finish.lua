@@ -4,7 +4,7 @@
 -- @args outcome result text note limits
 -- @returns {"ok" | "replayed", turn state, waiting count, runnable 0|1, wake at ms}
 -- @returns refused: session_not_found, stale_fence, illegal_transition
--- @include full held directives retry
+-- @include full held directives retry note
 local OUTCOMES = {completed = true, failed = true, yielded = true, input_required = true, canceled = true}
 local RETRIED = {failed = true, force_idled = true}
 local done = read(K.sessions, A.session_id)
@@ -22,12 +22,14 @@ local outcome = session.unwanted and A.outcome == 'input_required' and 'canceled
 local by, facts = 'finish', nil
 if outcome == 'canceled' and session.cancel_mechanism == 'ceiling' and not session.unwanted then
   by = 'ceiling'
-  outcome = A.note == '' and 'force_idled' or 'yielded'
+  outcome = (A.note ~= '' or session.noted_at) and 'yielded' or 'force_idled'
   facts = {
     asked_by = by, limit_ms = session.ceiling_ms, setting = session.ceiling_setting,
     measured_ms = NOW - session.claimed_at,
   }
 end
+-- Asked to save and exit, it has saved while it ran and then exited.
+if outcome == 'completed' and has_obeyed(session) then outcome = 'yielded' end
 if not OUTCOMES[A.outcome] then return refuse('illegal_transition', {state = turn.state}) end
 if A.outcome ~= 'canceled' then begin(session, turn, session.taken_by or '') end
 -- The answer to what it asks continues the same task of the agent.
@@ -37,15 +39,7 @@ local again = RETRIED[outcome] and retry(turn, session, outcome)
 if not again and not move(turn, outcome, by, facts) then return refuse('illegal_transition', {state = turn.state}) end
 -- Where very few turns are kept, the move may have forgotten this one too.
 if redis.call('HEXISTS', K.turns, turn.id) == 1 then redis.call('HSET', K.results, turn.id, A.result) end
-local place = note_place(turn)
-if place then
-  -- A failed session leaves the note of the one before it: the work still stands there.
-  if A.note ~= '' then
-    redis.call('HSET', K.notes, place, A.note)
-  elseif outcome == 'completed' then
-    redis.call('HDEL', K.notes, place)
-  end
-end
+settle_note(session, turn, outcome)
 for _, hit in ipairs(cjson.decode(A.limits)) do emit('LIMIT_HIT', turn, session, hit[2], hit[1]) end
 if A.note ~= '' then emit('SESSION_CHECKPOINTED', turn, session, '{"note":' .. A.note .. '}') end
 if A.text ~= '' then

@@ -3,10 +3,13 @@
 -- order of when each may be handed out: by fence at first, then by time, behind all new ones.
 -- A poll without room (room=0) only hears what its sessions are asked, and never what another
 -- runtime's are: told once here, it would reach that one only with its next heartbeat.
--- @args instance redeliver_after_ms room
+-- token_digest: of the token that this handover carries; each of the last few is good.
+-- @args instance redeliver_after_ms room token_digest
 -- @returns {"taken", session, turn, body, bound, 0}
 -- @returns {"empty", "", "", "", "", wake at ms, directive…}
 -- @include directives
+local TOKENS_KEPT = 16
+
 local function is_its_own(session)
   local holder = session and (session.started_at and session.instance or session.taken_by) or ''
   return session and (holder == '' or A.instance == '' or holder == A.instance)
@@ -34,6 +37,10 @@ redis.call('ZADD', K.inbox, NOW + tonumber(A.redeliver_after_ms), id)
 local session = read(K.sessions, id)
 local turn = read(K.turns, session.turn_id)
 session.taken_at, session.taken_by = NOW, A.instance
+local digests = session.tokens or {}
+digests[#digests + 1] = A.token_digest
+if #digests > TOKENS_KEPT then table.remove(digests, 1) end
+session.tokens = digests
 if session.state == 'claimed' and move(turn, 'delivered') then
   session.state, session.delivered_at, session.seen_at = 'delivered', NOW, NOW
   emit('TURN_DELIVERED', turn, session, {

@@ -2,15 +2,13 @@
 
 import json
 import signal
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
 
-from runtime.settings import RuntimeSettings, process_environ
+from runtime.settings import RuntimeSettings
 
 from .conftest import Start
 from .fake_platform import FakePlatform, is_alive, wait_until
@@ -67,6 +65,19 @@ def test_the_child_sees_its_turn_and_never_the_token(platform: FakePlatform, sta
     assert environ["TRACEPARENT"] == "00-aa-bb-01"
     assert "TURNKEEPER_TOKEN" not in environ
     assert "secret-token" not in json.dumps(environ)
+
+
+def test_the_child_gets_its_sessions_token_and_where_its_tools_are(
+    platform: FakePlatform, start: Start
+) -> None:
+    script = "env; cat $TURNKEEPER_TURN_FILE"
+    start("sh", "-c", script, child_environ={"TURNKEEPER_TOKEN": "of the operator's shell"})
+    session_id = platform.offer("p", session_token="tks.mine")
+    said = platform.finish_of(session_id)["result"]["text"]
+    lines = said.splitlines()
+    assert "TURNKEEPER_TOKEN=tks.mine" in lines
+    assert f"TURNKEEPER_MCP_URL={platform.url}/workspaces/ws_test/mcp" in lines
+    assert said.count("tks.mine") == 1, "it stands in the environment, and in no file"
 
 
 def test_the_scoped_token_of_the_registration_is_used_from_then_on(
@@ -290,108 +301,3 @@ def test_a_stale_fence_ends_the_child_and_nothing_more_is_reported(
     platform.stale.clear()
     wait_until(lambda: platform.of("heartbeat")[-1]["sessions"] == [])
     assert platform.of("finish", session_id) == []
-
-
-def test_stopping_asks_for_a_checkpoint_and_hands_back_what_does_not_end(
-    platform: FakePlatform, start: Start, tmp_path: Path
-) -> None:
-    deaf = f"cp $TURNKEEPER_CONTROL_FILE {tmp_path}/seen; echo up; while :; do sleep 0.02; "
-    running = start("sh", "-c", deaf + f"cp $TURNKEEPER_CONTROL_FILE {tmp_path}/seen; done")
-    session_id = platform.offer()
-    wait_until(lambda: platform.of("progress", session_id))
-    assert running.stop() == 0
-    assert platform.of("release", session_id)[0]["reason"] == "drain"
-    assert platform.of("finish", session_id) == []
-    assert json.loads((tmp_path / "seen").read_text())["action"] == "checkpoint"
-
-
-def test_stopping_lets_a_child_that_wraps_up_finish(platform: FakePlatform, start: Start) -> None:
-    script = "while [ ! -e $TURNKEEPER_CONTROL_FILE ]; do sleep 0.02; done; echo saved"
-    running = start("sh", "-c", script, drain_s=5.0)
-    session_id = platform.offer()
-    wait_until(lambda: platform.of("start", session_id))
-    assert running.stop() == 0
-    assert platform.finish_of(session_id)["result"]["text"] == "saved"
-    assert platform.of("release") == []
-
-
-@pytest.mark.parametrize("how", ["stopping", "cancel", "terminate"])
-def test_what_has_ended_by_itself_keeps_its_outcome_while_what_it_left_is_ended(
-    platform: FakePlatform, start: Start, tmp_path: Path, how: str
-) -> None:
-    """Handed back, it would be done a second time."""
-    script = f"(trap '' TERM; exec sleep 30) & echo done; touch {tmp_path}/up"
-    running = start("sh", "-c", script)
-    session_id = platform.offer()
-    wait_until((tmp_path / "up").exists)
-    if how == "stopping":
-        running.stop()
-    else:
-        beats = len(platform.of("heartbeat"))
-        wait_until(lambda: len(platform.of("heartbeat")) >= beats + 2)
-        platform.direct(how, session_id)
-    finish = platform.finish_of(session_id)
-    assert (finish["outcome"], finish["result"], finish["error"]) == (
-        "completed",
-        {"text": "done"},
-        None,
-    )
-    assert len(finish["limits"]) == 1, "one ladder, whoever began it"
-    assert platform.of("release", session_id) == []
-
-
-def test_sigterm_ends_the_real_command_and_its_children(
-    platform: FakePlatform, tmp_path: Path
-) -> None:
-    environ = {
-        **process_environ(),
-        "TURNKEEPER_URL": platform.url,
-        "TURNKEEPER_DRAIN_S": "0.2",
-        "TURNKEEPER_SPOOL_DIR": str(tmp_path),
-    }
-    argv = [
-        PY,
-        "-m",
-        "runtime",
-        "-w",
-        "ws_test",
-        "--",
-        "sh",
-        "-c",
-        f"echo $$ >{tmp_path}/p; sleep 60",
-    ]
-    with subprocess.Popen(argv, env=environ) as process:
-        session_id = platform.offer()
-        pid = int(wait_until(lambda: (tmp_path / "p").exists() and (tmp_path / "p").read_text()))
-        process.terminate()
-        assert process.wait(10) == 0
-    assert platform.of("release", session_id)
-    assert not is_alive(pid)
-
-
-def test_children_do_not_outlive_a_supervisor_that_is_killed(
-    platform: FakePlatform, tmp_path: Path
-) -> None:
-    environ = {
-        **process_environ(),
-        "TURNKEEPER_URL": platform.url,
-        "TURNKEEPER_SPOOL_DIR": str(tmp_path),
-    }
-    argv = [PY, "-m", "runtime", "-w", "ws_test", "--"]
-    script = (
-        f"setsid sleep 60 & echo $! >{tmp_path}/orphan;"
-        f"echo $TURNKEEPER_TURN_FILE >{tmp_path}/t; echo $$ >{tmp_path}/p; sleep 60"
-    )
-    with subprocess.Popen([*argv, "sh", "-c", script], env=environ) as process:
-        platform.offer()
-        pids = [
-            int(wait_until(lambda n=name: (tmp_path / n).exists() and (tmp_path / n).read_text()))
-            for name in ("orphan", "p")
-        ]
-        wait_until(lambda: len(psutil.Process(process.pid).children()) >= 2)
-        process.kill()
-        process.wait(5)
-    wait_until(lambda: not any(is_alive(pid) for pid in pids))
-    directory = Path((tmp_path / "t").read_text().strip()).parent
-    assert directory.name.startswith("turnkeeper-")
-    wait_until(lambda: not directory.exists())

@@ -53,10 +53,8 @@ local function not_handed(turn, session)
   turn.handovers = (turn.handovers or 0) + 1
   local most = tonumber(A.handovers_max)
   if turn.handovers >= most then
-    return give_up(turn, session, 'delivery_failed', {
-      limit_count = most, measured_count = turn.handovers, setting = 'TURNKEEPER_HANDOVERS_MAX',
-    })
+    return give_up(turn, session, 'delivery_failed',
+      {limit_count = most, measured_count = turn.handovers, setting = 'TURNKEEPER_HANDOVERS_MAX'})
   end
-  local pause = turn.handovers > 1 and backoff(turn.handovers - 1) or 0
-  return put_back(turn, session, 'delivery_failed', pause)
+  return put_back(turn, session, 'delivery_failed', turn.handovers > 1 and backoff(turn.handovers - 1) or 0)
 end

@@ -6,7 +6,7 @@ local function keep(session) redis.call('HSET', K.sessions, session.id, cjson.en
 -- Ends a session and frees its slot. `facts`: limit, setting and measured value of what ended it.
 local function close(session, turn, mechanism, facts)
   session.state, session.ended_at, session.mechanism = 'ended', NOW, mechanism
-  session.turn_state = turn.state
+  session.turn_state, session.tokens = turn.state, nil -- nobody comes again in its name
   keep(session)
   redis.call('ZREM', K.live, session.id)
   redis.call('ZREM', K.inbox, session.id)

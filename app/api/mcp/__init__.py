@@ -1,0 +1,1 @@
+"""The tools of a running agent, over the Model Context Protocol."""
