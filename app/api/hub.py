@@ -149,6 +149,8 @@ class Hub:
 
     def stop(self) -> None:
         """Wake everybody, so that streams and polls end, and stop listening."""
+        for feed in self._every_feed():
+            feed.subscribed.set()  # who has just joined waits for it, and no answer comes any more
         self._wake_all()
         self._listener.stop()
 
@@ -196,6 +198,8 @@ class Hub:
             feeds.append(feed)
         end = self._platform.clock.monotonic() + SUBSCRIBE_S
         for feed in feeds:  # without Redis nothing is heard: then they look for themselves
+            if self._platform.stopping.is_set():
+                break
             feed.subscribed.wait(max(0.0, end - self._platform.clock.monotonic()))
         return feeds
 
