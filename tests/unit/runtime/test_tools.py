@@ -53,11 +53,7 @@ def test_codex_is_given_the_server_by_its_address() -> None:
     argv = argv_of("codex", "codex", "exec", "{prompt}")
     (config,) = after(argv, "-c")
     server = tomllib.loads(config)["mcp_servers"]["a2a"]
-    assert server == {
-        "url": URL,
-        "bearer_token_env_var": "TURNKEEPER_TOKEN",
-        "default_tools_approval_mode": "approve",
-    }
+    assert server == {"url": URL, "bearer_token_env_var": "TURNKEEPER_TOKEN"}
     assert argv[-1] == "it"
 
 
