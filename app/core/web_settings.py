@@ -67,7 +67,8 @@ class WebSettings(BaseModel):
         6_000,
         ge=0,
         le=60_000_000,
-        description="Beats, polls and reports of one token in one workspace a minute; 0: any.",
+        description="Beats, polls and reports of one token in one workspace a minute, and as many "
+        "calls of tools; 0: any.",
     )
     streams_per_token_max: int = Field(
         500, ge=1, description="Event streams of one token open in one web process."

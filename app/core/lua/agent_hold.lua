@@ -5,12 +5,13 @@
 -- @args session_id token lease_ms sends
 -- @returns {"ok" | "sent", session, turn, body, bound}: sent: by somebody, before this call
 -- @returns {"later", ms} | {"gone", session or ""}
--- @include base
+-- @include full
 local session = read(K.sessions, A.session_id)
 if not session or session.ended_at then return {'gone', session and cjson.encode(session) or ''} end
 if session.held_by ~= A.token and (session.held_until or 0) > NOW then
   return {'later', session.held_until - NOW}
 end
+let_through()
 local was_sent = A.sends == '1' and session.sent_at and session.sent_by ~= A.token
 if A.sends == '1' and not session.sent_at then session.sent_at, session.sent_by = NOW, A.token end
 local lease_ms = tonumber(A.lease_ms)

@@ -157,7 +157,17 @@ def broken_rules(found: list[Operation]) -> set[str]:
             one.told["responses"]
         ):
             broken.add(f"{name}: refusals")
+        if is_stream(one) != (one.told["x-pace"] == Pace.STREAM):
+            broken.add(f"{name}: a stream is counted as one, and nothing else is")
+        if session_tokens.SCOPE in scopes and one.told["x-pace"] != Pace.TOOL:
+            broken.add(f"{name}: a tool's loop must stop nothing but tools")
     return broken
+
+
+def is_stream(one: Operation) -> bool:
+    answers = one.told["responses"]
+    is_sse = any("text/event-stream" in told.get("content", {}) for told in answers.values())
+    return "101" in answers or is_sse
 
 
 def test_the_document_keeps_to_the_rules(site: Web) -> None:
