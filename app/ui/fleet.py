@@ -8,6 +8,7 @@ from flask import Response, request
 
 from app.core import attention, history, keys, ledger, timings, workspaces
 from app.core import fleet as core
+from app.core import vitals as core_vitals
 from app.core.admission import Pace, admit
 from app.core.attention import Attention, Vitals
 from app.core.clock import rfc3339
@@ -77,13 +78,7 @@ def items(here: Platform, rows: Sequence[core.Row], now: int, sees_all: bool) ->
 
 def vitals(here: Platform, rows: Sequence[core.Row], now: int) -> Vitals:
     """What the platform's own processes left of themselves."""
-    ticks = here.clients.control.hgetall(keys.TICKS)
-    return Vitals(
-        now=now,
-        ticks={job: int(at) for job, at in ticks.items()},
-        dispatchers=int(here.run_control("dispatcher", slice_id="", ttl_ms=0)[1]),
-        waiting=sum(row.workspace.depth for row in rows),
-    )
+    return core_vitals.read(here, sum(row.workspace.depth for row in rows), now)
 
 
 def strips(here: Platform, rows: Sequence[core.Row]) -> dict[str, Any]:
