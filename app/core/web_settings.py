@@ -82,3 +82,14 @@ class WebSettings(BaseModel):
     token_retention_s: Seconds = Field(
         604_800, ge=0, description="How long an expired token stays in the list."
     )
+    metrics_workspaces_max: int = Field(
+        0,
+        ge=0,
+        description="Workspaces with metrics of their own, those in most trouble; 0: none.",
+    )
+    scale_ready_per_worker: int = Field(
+        50, ge=1, description="Workspaces in the ready set for one dispatch worker, for a scaler."
+    )
+    scale_workers_max: int = Field(
+        10, ge=1, description="Dispatch workers a scaler is told to run at most."
+    )
