@@ -59,7 +59,7 @@ def connected(function: Callable[..., None]) -> Callable[..., None]:
 
 def show_rows(cli: Cli, rows: Sequence[dict[str, Any]], columns: str, empty: str) -> None:
     """A list: chosen columns as a table, or every field as JSON or YAML."""
-    if _shown_as_data(cli, list(rows)):
+    if is_data(cli, list(rows)):
         return
     if not rows:
         click.echo(empty, err=True)
@@ -71,7 +71,7 @@ def show_rows(cli: Cli, rows: Sequence[dict[str, Any]], columns: str, empty: str
 
 def show_row(cli: Cli, row: Any) -> None:
     """One thing with all its fields."""
-    if _shown_as_data(cli, row):
+    if is_data(cli, row):
         return
     fields = row if isinstance(row, dict) else {"answer": row}
     _print_table([], [[key.replace("_", " "), cell(key, fields[key])] for key in fields])
@@ -79,11 +79,12 @@ def show_row(cli: Cli, row: Any) -> None:
 
 def show_done(cli: Cli, answer: Any, sentence: str) -> None:
     """The answer to a change: a sentence for people, the answer itself for programs."""
-    if not _shown_as_data(cli, answer if answer is not None else {"ok": True}):
+    if not is_data(cli, answer if answer is not None else {"ok": True}):
         click.echo(sentence)
 
 
-def _shown_as_data(cli: Cli, value: Any) -> bool:
+def is_data(cli: Cli, value: Any) -> bool:
+    """Show a value as JSON or YAML; False where a table is wanted."""
     if cli.output == "json":
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
     elif cli.output == "yaml":

@@ -8,6 +8,8 @@ import click
 from app.cli import (
     backup,
     dead,
+    doctor,
+    login,
     mcp,
     memories,
     messages,
@@ -16,14 +18,17 @@ from app.cli import (
     sessions,
     tail,
     tokens,
+    top,
     turns,
     up,
     webhooks,
     workspaces,
 )
 from app.cli.client import Api
+from app.cli.completion import completion
 from app.cli.connection import DEFAULT_URL, FORMATS, Cli
 from app.cli.environment import is_colour_refused
+from app.cli.field_reports.command import demo
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -54,6 +59,9 @@ for command in (
     sessions.sessions,
     turns.turns,
     messages.why,
+    top.top,
+    doctor.doctor,
+    login.login,
     schedules.schedules,
     memories.memories,
     tokens.tokens,
@@ -61,5 +69,7 @@ for command in (
     webhooks.webhooks,
     backup.export_everything,
     backup.import_everything,
+    demo,
+    completion,
 ):
     main.add_command(command)
