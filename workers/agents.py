@@ -21,31 +21,13 @@ from app.core.workspaces import Workspace
 from workers.adapters.a2a_http import Clients, Unreachable
 from workers.contacts import Contacts
 from workers.conversation import Conversation, Unit
+from workers.slices import Slices
 
 LEASE_S, RENEW_S = 10.0, 1.0
 WAIT_S, AWAY_S = 0.25, 0.25
 LOOK_MOST, LOOK_HOLD_S = 100, 10.0
 LIVE_LOOK_S = 5.0
 log = structlog.get_logger(__name__)
-
-_kept: "Service | None" = None
-
-
-def serve(platform: Platform, slice_s: float) -> None:
-    """Serve for so long. Conversations go on while the next slice begins."""
-    global _kept
-    service, _kept = _kept, None
-    if service is None or service.platform is not platform:
-        service = Service(platform)
-    try:
-        service.run(slice_s)
-    except BaseException:
-        service.close()
-        raise
-    if platform.stopping.is_set():
-        service.close()
-    else:
-        _kept = service
 
 
 class Service:
@@ -240,3 +222,11 @@ class Service:
             if error is not None or not unit.stop.is_set():
                 with suppress(RedisError):
                     agents.hold(self.platform, unit.workspace_id, unit.session_id, unit.token, 0)
+
+
+_slices = Slices(Service)
+
+
+def serve(platform: Platform, slice_s: float) -> None:
+    """Serve for so long. Conversations go on while the next slice begins."""
+    _slices.serve(platform, slice_s)

@@ -74,7 +74,9 @@ def create(
     """Create a workspace (the server makes an id when none is given)."""
     row = cli.api.call("POST", "/workspaces", body_of(fields, id=workspace, **named))
     made = row.get("id", workspace)
-    show_done(cli, row, f"created {made}; next: turnkeeper run -w {made} -- COMMAND {{prompt}}")
+    runtime = f"run -w {made} -- COMMAND {{prompt}}"
+    command = f"send {made} hello --wait" if row.get("agent_url") else runtime
+    show_done(cli, row, f"created {made}; next: turnkeeper {command}")
 
 
 @workspaces.command("set")

@@ -36,6 +36,18 @@ def test_create_sends_only_what_was_given(api: FakeApi, run: Run) -> None:
     assert api.last().body == {"id": "seo", "ceiling_s": 1800.0, "legacy_card": False}
 
 
+@pytest.mark.parametrize(
+    ("more", "next_command"),
+    [({}, "run -w seo"), ({"agent_url": "https://agents.example.com/"}, "send seo")],
+)
+def test_create_says_how_to_go_on(
+    api: FakeApi, run: Run, more: dict[str, str], next_command: str
+) -> None:
+    api.on("POST", "/workspaces", (201, ROW | more))
+    told = run("workspaces", "create", "seo")
+    assert f"next: turnkeeper {next_command}" in told.stdout + told.stderr
+
+
 def test_set_without_a_change_is_a_usage_error(run: Run) -> None:
     assert run("workspaces", "set", "seo").exit_code == 2
 
