@@ -55,6 +55,8 @@ COUNTERS = {
     "TURN_DISCARDED": ("turnkeeper_dead_letters_discarded", "Dead letters given up."),
     "TURN_STALLED": ("turnkeeper_turns_stalled", "Sessions found without progress."),
     "WRITE_FENCED": ("turnkeeper_writes_fenced", "Writes refused under a stale fence."),
+    "ALERT_OPENED": ("turnkeeper_alerts_opened", "Alerts told: something needs a person."),
+    "ALERT_RECOVERED": ("turnkeeper_alerts_recovered", "Alerts told to be over."),
     "LIMIT_HIT": ("turnkeeper_limits_hit", "Limits that acted."),
 }
 
@@ -126,7 +128,7 @@ class Collector:
             for row in fleet.read(platform, known[start : start + PAGE], now)
         ]
         # Of the counters removed ones too, so that none falls.
-        totals = self._sums(known, "stats")
+        totals = self._sums([*known, keys.PLATFORM_PLACE], "stats")
         for event, (name, text) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=totals.get(event, 0))
         yield from self._sizes([row.workspace for row in rows])
@@ -203,7 +205,7 @@ class Collector:
         )
 
     def _deliveries(self) -> Iterator[Metric]:
-        known = list(workspaces.all_ids(self._platform))
+        known = [*workspaces.all_ids(self._platform), keys.PLATFORM_PLACE]
         attempts = CounterMetricFamily(
             "turnkeeper_webhook_deliveries_total",
             "Attempts to deliver an event to a webhook or push receiver, by what came of them.",

@@ -86,6 +86,17 @@ class WebSettings(BaseModel):
     token_retention_s: Seconds = Field(
         604_800, ge=0, description="How long an expired token stays in the list."
     )
+    alert_interval_s: Seconds = Field(
+        10,
+        ge=0,
+        description="How often it is looked for what needs a person's attention; 0: never.",
+    )
+    alert_hold_s: Seconds = Field(
+        15, ge=0, description="So long a condition must hold, or be gone, before that is told."
+    )
+    alert_repeat_s: Seconds = Field(
+        600, ge=0, description="A condition of a workspace is told anew after this at the earliest."
+    )
     metrics_workspaces_max: int = Field(
         0,
         ge=0,

@@ -31,6 +31,7 @@ def _item(found: Webhook) -> Item:
         "events": list(found.events),
         "workspaces": list(found.workspaces),
         "description": found.description,
+        "format": found.format,
     }
 
 
