@@ -33,10 +33,12 @@ log = structlog.get_logger(__name__)
 class Service:
     """Serves slice after slice; its own thread alone touches its fields."""
 
-    def __init__(self, platform: Platform, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, platform: Platform, lease_s: float = LEASE_S, renew_s: float = RENEW_S
+    ) -> None:
         settings = platform.settings
         self.platform = platform
-        self._lease_s = lease_s
+        self._lease_s, self._renew_s = lease_s, renew_s
         self._clients = Clients(settings)
         self._contacts = Contacts(platform, self._clients)
         slots = settings.hold_slots + settings.follow_slots
@@ -64,7 +66,7 @@ class Service:
             self._look(workspace_id)
         now = self.platform.clock.monotonic()
         if now >= self._renew_at:
-            self._renew_at = now + RENEW_S
+            self._renew_at = now + self._renew_s
             self._renew()
         self._collect()
         self._contacts.collect()

@@ -89,6 +89,7 @@ def test_agent_hold_keeps_the_digest_that_came_with_the_mark(kernel: Kernel) -> 
 
 def test_agent_push_counts_while_the_session_lives(kernel: Kernel) -> None:
     session = live(kernel)
+    agents.hold(kernel.platform, kernel.id, session.id, "a", 5, True, "digest")
     for count in (1, 2):
         assert kernel.run("agent_push", session_id=session.id) == ["ok", count]
         assert kernel.session(session.id).pushes == count
@@ -172,7 +173,8 @@ def test_agent_watch_lets_an_earlier_look_stand_and_wakes_who_waits(
     pass_ms(60)
     assert "w9" in agents.due(kernel.platform, 10, 5), "the earlier look stands"
     agents.watch(kernel.platform, "w9", 0)
-    assert agents.wait(kernel.platform, 0.1)
+    assert agents.wait(kernel.platform, 0.1) == "w9"
+    assert agents.wait(kernel.platform, 0.01) == ""
     assert "w9" in agents.due(kernel.platform, 10, 5)
 
 

@@ -23,13 +23,15 @@ Start = Callable[..., SdkAgent]
 POLL_S = 6.0
 SLOW = {"agent_poll_s": POLL_S, "agent_poll_max_s": POLL_S}
 COUNT = "session.pushes = (session.pushes or 0) + 1"
+WAKE = "redis.call('LPUSH', K.agents_wake, A.workspace_id)"
 TOKEN = "X-A2A-Notification-Token"  # noqa: S105 - a header's name
 
 
 @contextmanager
-def pushed_to(real_redis: redis.Redis, old: str = "", new: str = "") -> Iterator[tuple[Web, Site]]:
-    """A web process that agents reach, and a worker that looks rarely by itself."""
-    client = Altered(real_redis, "agent_push", old, new) if old else real_redis
+def pushed_to(real_redis: redis.Redis, *altered: str) -> Iterator[tuple[Web, Site]]:
+    """A web process that agents reach (one of its scripts altered), and a worker that looks rarely
+    by itself."""
+    client = Altered(real_redis, *altered) if altered else real_redis
     with (
         web(redis_clients.shared(client)) as made,
         serving(made.app) as port,
@@ -63,9 +65,24 @@ def test_control_without_the_pushs_count_the_end_is_seen_at_the_next_look(
     real_redis: redis.Redis, sdk_agent: Start
 ) -> None:
     agent = sdk_agent("no-stream", "push")
-    with pushed_to(real_redis, COUNT, "session.pushes = 0") as (_, site):
+    with pushed_to(real_redis, "agent_push", COUNT, "session.pushes = 0") as (_, site):
         kernel = site.workspace(agent.url)
         assert duration_s(site, kernel, "please work-1.5") > POLL_S - 1
+
+
+@pytest.mark.parametrize("is_woken", [True, False])
+def test_a_push_wakes_the_worker_that_would_renew_its_leases_much_later(
+    real_redis: redis.Redis, sdk_agent: Start, is_woken: bool
+) -> None:
+    """And as a control: without the ring it does not hear of it before the next look."""
+    agent = sdk_agent("no-stream", "push")
+    altered = () if is_woken else ("agent_watch", WAKE, "")
+    with pushed_to(real_redis, *altered) as (_, site):
+        site.services[0].close()
+        site.services[0] = Service(site.platform, lease_s=60, renew_s=50)
+        kernel = site.workspace(agent.url)
+        took_s = duration_s(site, kernel, "please work-1.5")
+        assert took_s < POLL_S - 1.5 if is_woken else took_s > POLL_S - 1
 
 
 def test_a_question_and_its_answer_are_pushed_too(
