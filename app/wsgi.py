@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from app import ui
 from app.api import (
     admin,
+    agent_pushes,
     audit,
     backup,
     crontabs,
@@ -93,6 +94,7 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
         memory_routes,
         crontabs,
         a2a,
+        agent_pushes,
         mcp,
         streams,
         admin,

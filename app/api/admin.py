@@ -4,7 +4,7 @@ from flask import Blueprint, Response, request
 
 from app.api import models, views
 from app.api.operation import answer, operation, platform, token
-from app.core import doorbell, invariant_reports, keys, tokens, workspaces
+from app.core import doorbell, invariant_reports, keys, scaling, tokens, workspaces
 from app.core.clock import rfc3339
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
@@ -74,6 +74,28 @@ def liveness() -> Response:
             "dispatchers": alive,
             "ready": control.zcard(keys.READY),
             "jobs_waiting": waiting_jobs,
+        }
+    )
+
+
+@blueprint.get("/scale")
+@operation("read", tag=TAG, reply=models.Scale)
+def scale() -> Response:
+    """How many dispatch workers there should be, for a scaler: by who may have something to claim.
+
+    Sessions that run hold no worker, so they count for nothing; they are told for the reader.
+    """
+    here = platform()
+    runnable = here.clients.control.zcard(keys.READY)
+    return answer(
+        {
+            "runnable": runnable,
+            "running": scaling.running(here),
+            "desired_workers": scaling.desired_workers(
+                runnable,
+                here.settings.scale_ready_per_worker,
+                here.settings.scale_workers_max,
+            ),
         }
     )
 

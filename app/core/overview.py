@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from app.core import attention, fleet, keys, workspaces
-from app.core.attention import Attention, Vitals
+from app.core import attention, fleet, vitals, workspaces
+from app.core.attention import Attention
 from app.core.platform import Platform
 from app.core.tokens import Token
 
@@ -25,16 +25,6 @@ def items(
     """What needs a person's attention, the worst first."""
     found = [one for row in rows if (one := attention.of_row(row, now_ms, platform.settings))]
     if sees_all:
-        found += attention.of_platform(vitals(platform, rows, now_ms))
+        waiting = sum(row.workspace.depth for row in rows)
+        found += attention.of_platform(vitals.read(platform, waiting, now_ms))
     return attention.rank(found)
-
-
-def vitals(platform: Platform, rows: Sequence[fleet.Row], now_ms: int) -> Vitals:
-    """What the platform's own processes left of themselves."""
-    ticks = platform.clients.control.hgetall(keys.TICKS)
-    return Vitals(
-        now=now_ms,
-        ticks={job: int(at) for job, at in ticks.items()},
-        dispatchers=int(platform.run_control("dispatcher", slice_id="", ttl_ms=0)[1]),
-        waiting=sum(row.workspace.depth for row in rows),
-    )

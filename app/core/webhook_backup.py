@@ -32,6 +32,7 @@ def item_of(found: Webhook) -> Item:
         "events": list(found.events),
         "workspaces": list(found.workspaces),
         "description": found.description,
+        "format": found.format,
     }
 
 

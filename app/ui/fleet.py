@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, request
 
-from app.core import attention, history, keys, ledger, overview, timings
+from app.core import attention, history, keys, ledger, overview, timings, vitals
 from app.core import fleet as core
 from app.core.admission import Pace, admit
 from app.core.clock import rfc3339
@@ -85,7 +85,7 @@ def _tiles(here: Platform, rows: Sequence[core.Row], now: int) -> list[tuple[str
     slots = sum(row.workspace.slots for row in rows if row.workspace.capacity)
     waiting = sum(row.workspace.depth for row in rows)
     oldest = max((row.oldest_wait_ms for row in rows), default=0)
-    live = overview.vitals(here, rows, now)
+    live = vitals.read(here, sum(row.workspace.depth for row in rows), now)
     heard = [job for job, at in live.ticks.items() if now - at < attention.SILENT_S * 1000]
     samples = history.read(here)
     made = sum(history.growth(samples, "CRON_QUEUED"))

@@ -8,6 +8,7 @@ from app.api.models.admin import (
     MadeToken,
     NewToken,
     Rotation,
+    Scale,
     Token,
     Tokens,
 )
@@ -223,6 +224,7 @@ __all__ = [
     "NewMemory",
     "NewToken",
     "Rotation",
+    "Scale",
     "NewWebhook",
     "ChangedWorkspace",
     "NewWorkspace",

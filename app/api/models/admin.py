@@ -69,6 +69,14 @@ class Liveness(BaseModel):
     jobs_waiting: dict[str, int]
 
 
+class Scale(BaseModel):
+    """For a scaler of dispatch workers."""
+
+    runnable: int = Field(description="Workspaces that may have something to claim.")
+    running: int = Field(description="Sessions that hold a slot.")
+    desired_workers: int = Field(description="Never 0, at most TURNKEEPER_SCALE_WORKERS_MAX.")
+
+
 class Violation(BaseModel):
     """What cannot be: a stable code, what it is about, and a sentence."""
 

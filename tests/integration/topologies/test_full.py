@@ -169,6 +169,7 @@ def test_what_an_agent_does_on_the_way_goes_on_too(server: RedisServer, kernel: 
         kept = agents.hold(kernel.platform, kernel.id, behind.id, "worker", 5, sends=True)
         assert isinstance(kept, Held) and kept.session.sent_at
         sessions.deliver(kernel.platform, kernel.id, behind.id, behind.fence, "task", "context")
+        assert kernel.run("agent_push", session_id=behind.id) == ["ok", 1]
         kernel.note(behind)
         kernel.say(behind)
         assert kernel.finish(behind) == "completed"

@@ -19,7 +19,10 @@ from app.core.admission import Pace
 from tests.unit.api.web import Web, fake_clients, web
 
 SCOPES = tokens.SCOPES
-PUBLIC = {"GET /healthz", "GET /readyz", "GET /openapi.json"}
+PUBLIC = {
+    *("GET /healthz", "GET /readyz", "GET /openapi.json"),
+    "POST /workspaces/{workspace_id}/a2a/push/{session_id}",  # by a token of its own, in a header
+}
 # Not in the document, for they are for a person; refusals there are pages.
 PAGES = {
     **dict.fromkeys(("/", "/login", "/static/<path:name>"), "public"),
