@@ -80,8 +80,9 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
     app.before_request(confirming.begin)
     app.before_request(operation.authorize)
     app.after_request(_headers)
-    app.after_request(audit.record)
     errors.install(app)
+    # The last runs first: what too few replicas have confirmed stands, so who asked for it is told.
+    app.after_request(audit.record)
     for module in (
         health,
         registry,

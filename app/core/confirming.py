@@ -38,7 +38,7 @@ UNCONFIRMED = frozenset(
         *("watch", "overdue", "ring", "dispatcher", "webhook_put"),  # of the control side
         *("admit", "token_swap", "agent_watch", "agents_due", "replay_run_put"),  # of it, too
         *("fire", "forecast", "line_take", "memory_read", "memory_seen", "memory_tell"),
-        *("trim", "bury"),
+        *("trim", "bury", "alert", "agent_push"),
     )
 )
 MARK_MS = 1000

@@ -166,9 +166,11 @@ def test_what_an_agent_does_on_the_way_goes_on_too(server: RedisServer, kernel: 
     """One that is behind a URL, and one that speaks through its tools."""
     behind = kernel.claimed_turn()
     with full(server):
-        kept = agents.hold(kernel.platform, kernel.id, behind.id, "worker", 5, sends=True)
+        held_by = (kernel.platform, kernel.id, behind.id, "worker", 5.0)
+        kept = agents.hold(*held_by, sends=True, push_digest="digest of a secret")
         assert isinstance(kept, Held) and kept.session.sent_at
         sessions.deliver(kernel.platform, kernel.id, behind.id, behind.fence, "task", "context")
+        assert kernel.run("agent_push", session_id=behind.id) == ["ok", 1]
         kernel.note(behind)
         kernel.say(behind)
         assert kernel.finish(behind) == "completed"
