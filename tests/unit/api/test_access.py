@@ -32,6 +32,7 @@ ANYWHERE = {
     *("GET /workspaces", "GET /events/stream", "GET /cron/explain", "POST /admin/login-links"),
     *("GET /admin/schedules/health", "POST /registry/register", "POST /registry/heartbeat"),
     *("POST /registry/update-card", "GET /ws"),
+    "GET /fleet",
 }
 # Under /admin, for they are about many workspaces; an operator of all of them needs no more.
 OPERATED = "/admin/dead-letters"
