@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,11 +70,22 @@ def show_rows(cli: Cli, rows: Sequence[dict[str, Any]], columns: str, empty: str
 
 
 def show_row(cli: Cli, row: Any) -> None:
-    """One thing with all its fields."""
+    """One thing with all its fields; a field that has fields of its own takes several lines."""
     if is_data(cli, row):
         return
     fields = row if isinstance(row, dict) else {"answer": row}
-    _print_table([], [[key.replace("_", " "), cell(key, fields[key])] for key in fields])
+    _print_table(
+        [], [[name.replace("_", " "), cell(key, value)] for name, key, value in flat(fields)]
+    )
+
+
+def flat(fields: dict[str, Any], before: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Each field as its whole name, its own name and its value; deeper ones after their owner's."""
+    for key, value in fields.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", key, value
 
 
 def show_done(cli: Cli, answer: Any, sentence: str) -> None:

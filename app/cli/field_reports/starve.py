@@ -12,7 +12,8 @@ from app.cli.field_reports.stage import Stage, stage
 
 HALF_HOUR_S, CEILING_S, SAVE_S = 1800, 3600, 600
 NOON_MIN = 12 * 60
-CHANGE_AFTER = {"off": FIRES_COUNT, "on": 1}
+# With a ceiling a fire may be taken at once: each must find the newest prompt all the same.
+CHANGE_AFTER = {"off": FIRES_COUNT, "on": 0}
 OLD, NEW = "yesterday's policy", "today's policy"
 # Five fields cannot say "every two seconds": the story makes each fire at its time.
 FAR = "0 0 1 1 *"
@@ -122,12 +123,14 @@ def _open(day: Day, limit_s: float) -> None:
 def _live(day: Day) -> None:
     """Six hours: a fire each half hour, and one change of the prompt."""
     for number in range(1, FIRES_COUNT + 1):
+        if number - 1 == CHANGE_AFTER[day.ceiling]:
+            day.change_prompt()
         due = day.began_at + number * HALF_HOUR_S / day.speed
         day.here.wait(lambda due=due: _is_past(day, due), 60, "the next half hour")  # type: ignore[misc]
         day.made.append(day.fire())
         _tell_fire(day, number)
-        if number == CHANGE_AFTER[day.ceiling]:
-            day.change_prompt()
+    if CHANGE_AFTER[day.ceiling] == FIRES_COUNT:
+        day.change_prompt()
 
 
 def _is_past(day: Day, due: float) -> bool:
