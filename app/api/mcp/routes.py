@@ -37,6 +37,7 @@ INSTRUCTIONS = (
     tag="mcp",
     raw_body=models.McpRequest,
     reply=models.RpcAnswer,
+    more={202: None},
     refusals=(400, 404, 406, 413, 415, 500),
     pace=Pace.TOOL,
 )
