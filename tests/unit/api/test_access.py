@@ -23,6 +23,8 @@ PUBLIC = {"GET /healthz", "GET /readyz", "GET /openapi.json"}
 # Not in the document, for they are for a person; refusals there are pages.
 PAGES = {"/": "public", "/login": "public", "/static/<name>": "public", "/w/<workspace_id>": "read"}
 # A login carries no more than the token it comes from, so who may read may have one.
+# A scaler holds a token of its own and is to change nothing with it: read, in all workspaces.
+READ_EVERYWHERE = {"GET /admin/scale"}
 CHANGES_UNDER_READ = {"POST /admin/login-links"}
 ANYWHERE = {
     *("GET /workspaces", "GET /events/stream", "GET /cron/explain", "POST /admin/login-links"),
