@@ -27,6 +27,7 @@ from workers import alerts
 from workers.courier import Courier, Served
 from workers.owed import Close, Open, Run, plan
 from workers.receivers import Receiver, WebhookReceiver, push_receiver, turn_of
+from workers.slices import Slices
 from workers.trimming import carry_out
 
 LOOK_S, BUSY_LOOK_S, AWAY_S = 0.5, 0.05, 0.25
@@ -35,27 +36,6 @@ ALL = "tk:{*}:wake"
 log = structlog.get_logger(__name__)
 
 Unit = tuple[str, str]  # workspace id, line
-
-
-_kept: "Service | None" = None
-
-
-def serve(platform: Platform, slice_s: float) -> None:
-    """Deliver for so long. What is on its way then goes on while the next slice begins: a receiver
-    that hangs must not hold up the others at the end of each slice."""
-    global _kept
-    service, _kept = _kept, None
-    if service is None or service.platform is not platform:
-        service = Service(platform)
-    try:
-        service.run(slice_s)
-    except BaseException:
-        service.close()
-        raise
-    if platform.stopping.is_set():
-        service.close()
-    else:
-        _kept = service
 
 
 class Service:
@@ -353,3 +333,12 @@ def _each(pubsub: Any, verb: str, channels: Sequence[str] | set[str]) -> None:
         getattr(pubsub, verb)(*plain)
     if ALL in channels:
         getattr(pubsub, f"p{verb}")(ALL)
+
+
+_slices = Slices(Service)
+
+
+def serve(platform: Platform, slice_s: float) -> None:
+    """Deliver for so long. What is on its way then goes on while the next slice begins: a receiver
+    that hangs must not hold up the others at the end of each slice."""
+    _slices.serve(platform, slice_s)

@@ -1,6 +1,6 @@
 """Routes of the operator: tokens, login links, who is alive."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from app.api import models, views
 from app.api.operation import answer, operation, platform, token
@@ -55,7 +55,9 @@ def rotate_token(token_id: str, body: models.Rotation) -> Response:
 @operation("read", tag=TAG, reply=models.LoginLink, status=201, is_anywhere=True)
 def create_login_link() -> Response:
     """A link that opens the UI once, with the rights of this token; good for 15 minutes."""
-    return answer({"url": f"/login?code={tokens.login_code(platform(), token())}"}, 201)
+    path = f"/login?code={tokens.login_code(platform(), token())}"
+    base = (platform().settings.public_url or request.host_url).rstrip("/")
+    return answer({"url": path, "absolute_url": base + path}, 201)
 
 
 @blueprint.get("/liveness")

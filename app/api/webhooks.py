@@ -6,7 +6,17 @@ from flask import Blueprint, Response
 
 from app.api import models
 from app.api.operation import answer, operation, platform
-from app.core import egress, ids, keys, lines, replays, webhook_post, webhooks, workspaces
+from app.core import (
+    egress,
+    ids,
+    keys,
+    lines,
+    replays,
+    webhook_backup,
+    webhook_post,
+    webhooks,
+    workspaces,
+)
 from app.core.clock import rfc3339
 from app.core.webhook_post import Request
 from app.core.webhooks import Webhook
@@ -19,12 +29,7 @@ def shown(found: Webhook) -> dict[str, Any]:
     """A webhook without its secret."""
     seen_ms = webhooks.last_seen_ms(platform(), found.id)
     return {
-        "id": found.id,
-        "url": found.url,
-        "events": list(found.events),
-        "workspaces": list(found.workspaces),
-        "description": found.description,
-        "format": found.format,
+        **webhook_backup.item_of(found),
         "enabled": found.enabled,
         "disabled_reason": found.disabled_reason,
         "created_at": rfc3339(found.created_at),

@@ -47,7 +47,11 @@ class WebSettings(BaseModel):
         1_048_576, ge=1024, description="What was said in a turn, as kept; the oldest goes first."
     )
     push_configs_max: int = Field(10, ge=1, description="Push configurations of one turn.")
-    public_url: str = Field("", description="Our address in agent cards; empty: as asked for.")
+    public_url: str = Field(
+        "",
+        description="Our address in agent cards, and for agents that push; empty: as asked for, "
+        "and no pushes.",
+    )
     public_cards: bool = Field(False, description="Agent cards are shown without a token.")
     open_loopback: bool = Field(
         False, description="Programs on this machine read and send without a token; development."
@@ -67,7 +71,8 @@ class WebSettings(BaseModel):
         6_000,
         ge=0,
         le=60_000_000,
-        description="Beats, polls and reports of one token in one workspace a minute; 0: any.",
+        description="Beats, polls and reports of one token in one workspace a minute, and as many "
+        "calls of tools; 0: any.",
     )
     streams_per_token_max: int = Field(
         500, ge=1, description="Event streams of one token open in one web process."

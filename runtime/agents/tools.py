@@ -28,10 +28,9 @@ def claude_config() -> str:
 
 
 def codex_options(argv: Sequence[str], url: str) -> list[str]:
-    """For ``codex``, as TOML; nothing where the command configures a server of this name. The tools
-    are asked for by whoever runs the agent, so none waits for an approval that nobody gives."""
+    """For ``codex``, as TOML; nothing where the command configures a server of this name. That the
+    tools need no approval, which nobody could give, their own annotations say."""
     if any(part.startswith(f"mcp_servers.{SERVER}") for part in argv):
         return []
-    server = f'{{url={json.dumps(url)},bearer_token_env_var="TURNKEEPER_TOKEN",'
-    server += 'default_tools_approval_mode="approve"}'
+    server = f'{{url={json.dumps(url)},bearer_token_env_var="TURNKEEPER_TOKEN"}}'
     return ["-c", f"mcp_servers.{SERVER}={server}"]

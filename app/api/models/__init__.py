@@ -37,6 +37,11 @@ from app.api.models.dead_letters import (
     ReplayRuns,
     ReplayTurn,
 )
+from app.api.models.fleet import (
+    Checkup,
+    Fleet,
+    FleetQuery,
+)
 from app.api.models.imports import (
     Advice,
     CrontabExport,
@@ -274,4 +279,7 @@ __all__ = [
     "Workspace",
     "WorkspaceFields",
     "Workspaces",
+    "Checkup",
+    "Fleet",
+    "FleetQuery",
 ]

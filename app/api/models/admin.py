@@ -54,9 +54,10 @@ class Tokens(BaseModel):
 
 
 class LoginLink(BaseModel):
-    """Opens the UI once."""
+    """Opens the UI once. ``absolute_url``: at TURNKEEPER_PUBLIC_URL, else as asked for."""
 
     url: str
+    absolute_url: str
 
 
 class Liveness(BaseModel):

@@ -14,14 +14,21 @@ from typing import Any
 
 import pytest
 
-from app.core import tokens
+from app.core import session_tokens, tokens
 from app.core.admission import Pace
 from tests.unit.api.web import Web, fake_clients, web
 
 SCOPES = tokens.SCOPES
-PUBLIC = {"GET /healthz", "GET /readyz", "GET /openapi.json"}
+PUBLIC = {
+    *("GET /healthz", "GET /readyz", "GET /openapi.json"),
+    "POST /workspaces/{workspace_id}/a2a/push/{session_id}",  # by a token of its own, in a header
+}
 # Not in the document, for they are for a person; refusals there are pages.
-PAGES = {"/": "public", "/login": "public", "/static/<name>": "public", "/w/<workspace_id>": "read"}
+PAGES = {
+    **dict.fromkeys(("/", "/login", "/static/<path:name>"), "public"),
+    **dict.fromkeys(("/w/<workspace_id>", "/w/<workspace_id>/<tab>"), "read"),
+    **dict.fromkeys(("/settings", "/health"), "admin"),
+}
 # A login carries no more than the token it comes from, so who may read may have one.
 # A scaler holds a token of its own and is to change nothing with it: read, in all workspaces.
 READ_EVERYWHERE = {"GET /admin/scale"}
@@ -29,8 +36,12 @@ CHANGES_UNDER_READ = {"POST /admin/login-links"}
 ANYWHERE = {
     *("GET /workspaces", "GET /events/stream", "GET /cron/explain", "POST /admin/login-links"),
     *("GET /admin/schedules/health", "POST /registry/register", "POST /registry/heartbeat"),
-    "POST /registry/update-card",
+    *("POST /registry/update-card", "GET /ws", "GET /fleet"),
 }
+# Under /admin, for they are about many workspaces; an operator of all of them needs no more.
+OPERATED = "/admin/dead-letters"
+# Two numbers for a scaler, which should carry no more than it needs: a token that reads everywhere.
+READ = {"GET /admin/scale"}
 
 
 @dataclass(frozen=True)
@@ -138,13 +149,15 @@ def broken_rules(found: list[Operation]) -> set[str]:
         if "public" in scopes:
             broken |= {f"{name}: public"} - {f"{it}: public" for it in PUBLIC}
             continue
-        if set(scopes) - set(SCOPES):
+        if set(scopes) - {*SCOPES, session_tokens.SCOPE}:
             broken.add(f"{name}: unknown scope")
         if one.method != "GET" and "read" in scopes and name not in CHANGES_UNDER_READ:
             broken.add(f"{name}: changes under read")
         if one.told["x-reach"] == "any" and name not in ANYWHERE:
             broken.add(f"{name}: any token")
-        if one.path.startswith("/admin") and scopes != ["admin"] and name not in ANYWHERE:
+        needed = ["operate"] if one.path.startswith(OPERATED) else ["admin"]
+        needed = ["read"] if name in READ else needed
+        if one.path.startswith("/admin") and scopes != needed and name not in ANYWHERE:
             broken.add(f"{name}: not for administrators alone")
         if one.told["security"] != [{"bearer": [scope]} for scope in scopes]:
             broken.add(f"{name}: security is not x-scope")
@@ -152,7 +165,17 @@ def broken_rules(found: list[Operation]) -> set[str]:
             one.told["responses"]
         ):
             broken.add(f"{name}: refusals")
+        if is_stream(one) != (one.told["x-pace"] == Pace.STREAM):
+            broken.add(f"{name}: a stream is counted as one, and nothing else is")
+        if session_tokens.SCOPE in scopes and one.told["x-pace"] != Pace.TOOL:
+            broken.add(f"{name}: a tool's loop must stop nothing but tools")
     return broken
+
+
+def is_stream(one: Operation) -> bool:
+    answers = one.told["responses"]
+    is_sse = any("text/event-stream" in told.get("content", {}) for told in answers.values())
+    return "101" in answers or is_sse
 
 
 def test_the_document_keeps_to_the_rules(site: Web) -> None:

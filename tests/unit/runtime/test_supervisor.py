@@ -67,19 +67,6 @@ def test_the_child_sees_its_turn_and_never_the_token(platform: FakePlatform, sta
     assert "secret-token" not in json.dumps(environ)
 
 
-def test_the_child_gets_its_sessions_token_and_where_its_tools_are(
-    platform: FakePlatform, start: Start
-) -> None:
-    script = "env; cat $TURNKEEPER_TURN_FILE"
-    start("sh", "-c", script, child_environ={"TURNKEEPER_TOKEN": "of the operator's shell"})
-    session_id = platform.offer("p", session_token="tks.mine")
-    said = platform.finish_of(session_id)["result"]["text"]
-    lines = said.splitlines()
-    assert "TURNKEEPER_TOKEN=tks.mine" in lines
-    assert f"TURNKEEPER_MCP_URL={platform.url}/workspaces/ws_test/mcp" in lines
-    assert said.count("tks.mine") == 1, "it stands in the environment, and in no file"
-
-
 def test_the_scoped_token_of_the_registration_is_used_from_then_on(
     platform: FakePlatform, start: Start
 ) -> None:

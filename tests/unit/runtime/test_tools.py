@@ -10,6 +10,8 @@ import pytest
 from runtime.agents import kinds
 from runtime.agents.base import Command
 from runtime.wire import parse_turn
+from tests.unit.runtime.conftest import Start
+from tests.unit.runtime.fake_platform import FakePlatform
 
 TURN = parse_turn(
     {"turn_id": "t", "session_id": "s", "fence": 1, "prompt": "it", "session_token": "tks.secret"}
@@ -51,11 +53,7 @@ def test_codex_is_given_the_server_by_its_address() -> None:
     argv = argv_of("codex", "codex", "exec", "{prompt}")
     (config,) = after(argv, "-c")
     server = tomllib.loads(config)["mcp_servers"]["a2a"]
-    assert server == {
-        "url": URL,
-        "bearer_token_env_var": "TURNKEEPER_TOKEN",
-        "default_tools_approval_mode": "approve",
-    }
+    assert server == {"url": URL, "bearer_token_env_var": "TURNKEEPER_TOKEN"}
     assert argv[-1] == "it"
 
 
@@ -77,3 +75,16 @@ def test_a_platform_without_tools_is_none_to_tell_of(kind: str) -> None:
         argv_of(kind, kind, url=""),
     ):
         assert "a2a" not in " ".join(argv)
+
+
+def test_the_child_gets_its_sessions_token_and_where_its_tools_are(
+    platform: FakePlatform, start: Start
+) -> None:
+    script = "env; cat $TURNKEEPER_TURN_FILE"
+    start("sh", "-c", script, child_environ={"TURNKEEPER_TOKEN": "of the operator's shell"})
+    session_id = platform.offer("p", session_token="tks.mine")
+    said = platform.finish_of(session_id)["result"]["text"]
+    lines = said.splitlines()
+    assert "TURNKEEPER_TOKEN=tks.mine" in lines
+    assert f"TURNKEEPER_MCP_URL={platform.url}/workspaces/ws_test/mcp" in lines
+    assert said.count("tks.mine") == 1, "it stands in the environment, and in no file"
