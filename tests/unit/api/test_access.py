@@ -40,8 +40,6 @@ ANYWHERE = {
 }
 # Under /admin, for they are about many workspaces; an operator of all of them needs no more.
 OPERATED = "/admin/dead-letters"
-# Two numbers for a scaler, which should carry no more than it needs: a token that reads everywhere.
-READ = {"GET /admin/scale"}
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,6 @@ def broken_rules(found: list[Operation]) -> set[str]:
             broken.add(f"{name}: any token")
         needed = ["operate"] if one.path.startswith(OPERATED) else ["admin"]
         needed = ["read"] if name in READ_EVERYWHERE else needed
-        needed = ["read"] if name in READ else needed
         if one.path.startswith("/admin") and scopes != needed and name not in ANYWHERE:
             broken.add(f"{name}: not for administrators alone")
         if one.told["security"] != [{"bearer": [scope]} for scope in scopes]:
