@@ -26,7 +26,7 @@ from tests.support.wait import wait_until
 
 ADMIN = "admin-of-the-test"
 
-# Thirty seconds are half a second: the same code path by settings alone (FIELD.md).
+# Thirty seconds are half a second: the same code path by settings alone.
 SIXTY_TIMES = {
     "TURNKEEPER_HEARTBEAT_INTERVAL_S": "0.5",
     "TURNKEEPER_HEARTBEAT_MIN_S": "0.1",

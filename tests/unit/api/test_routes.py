@@ -11,7 +11,7 @@ from tests.unit.api.web import Web
 
 BASE = "/workspaces/w1"
 
-# DESIGN section 6 and the wire facts of the field platform: names that may never change.
+# Names that may never change: agents, senders and the field platform call them.
 ROUTES = {
     *("POST /registry/register", "POST /registry/heartbeat", "POST /registry/update-card"),
     *("POST /workspaces", "GET /workspaces", "GET /workspaces/<>", "PATCH /workspaces/<>"),
@@ -381,9 +381,8 @@ def test_the_openapi_document_names_scope_and_problems_of_each_operation(fake: W
         told = document["paths"][path.replace("<", "{").replace(">", "}")][method.lower()]
         assert told["operationId"] == view.__name__ and told["tags"] and told["summary"]
         public = view.scope == "public"
-        assert told["security"] == (
-            [] if public else [{"bearer": [one]} for one in view.scope.split(" or ")]
-        )
+        scopes = [] if public else view.scope.split(" or ")
+        assert told["security"] == [{"bearer": [one]} for one in scopes]
         expected = set() if public else {"401", "403", "429", "503"}
         expected |= {"404"} if "<" in path else set()
         expected |= {"400", "413", "422"} if "requestBody" in told else set()
