@@ -7,6 +7,7 @@ from flask import Blueprint, Response, request
 
 from app.api import models, upgrade, watching
 from app.api.operation import answer, operation, platform, refuse_head, require
+from app.api.server_sent import PING, SSE, frame, streamed
 from app.api.watching import PAGE, Message, Stream
 from app.api.websocket import Upgraded
 from app.core import events, workspaces
@@ -18,13 +19,6 @@ _AGE = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _ID = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 _ID_LIMIT = 2**64
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-SSE = "text/event-stream"
-PING = ": ping\n\n"
-
-
-def frame(name: str, data: str, event_id: str = "") -> str:
-    """One SSE event."""
-    return (f"id: {event_id}\n" if event_id else "") + f"event: {name}\ndata: {data}\n\n"
 
 
 def _since(query: models.StreamQuery) -> str | None:
@@ -102,11 +96,7 @@ def list_events(workspace_id: str, query: models.StreamQuery) -> Response:
 
 
 def _response(stream: Stream) -> Response:
-    response = Response(_lines(stream), content_type=SSE)
-    response.call_on_close(stream.held.close)
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Accel-Buffering"] = "no"
-    return response
+    return streamed(_lines(stream), stream.held)
 
 
 def _lines(stream: Stream) -> Iterator[str]:

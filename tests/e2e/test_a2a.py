@@ -16,7 +16,7 @@ import pytest
 from tests.support.conformance import NEW, agent_url, conformance
 from tests.support.receiver import receiver
 from tests.support.wait import wait_until
-from tests.support.world import World, world
+from tests.support.world import ADMIN, World, world
 
 pytestmark = pytest.mark.e2e
 
@@ -109,6 +109,7 @@ def connect(here: World, path: str) -> socket.socket:
     place = urlsplit(here.url)
     connection.connect((place.hostname, place.port))
     lines = [f"GET {path} HTTP/1.1", f"Host: {place.netloc}", "A2A-Version: 1.0"]
+    lines.append(f"Authorization: Bearer {ADMIN}")
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
     return connection
 
@@ -126,7 +127,10 @@ def opened(here: World) -> int:
 
 
 @pytest.mark.parametrize("timeout_s", ["1", "600"], ids=["dropped", "control: held"])
-def test_a_subscriber_that_never_reads_is_dropped(tmp_path: Path, timeout_s: str) -> None:
+@pytest.mark.parametrize("stream", ["a2a/tasks/{}:subscribe", "events/stream"])
+def test_a_subscriber_that_never_reads_is_dropped(
+    tmp_path: Path, stream: str, timeout_s: str
+) -> None:
     env = {
         "TURNKEEPER_STREAM_WRITE_TIMEOUT_S": timeout_s,
         "TURNKEEPER_STREAM_BUFFER_COUNT": "100000",
@@ -144,7 +148,7 @@ def test_a_subscriber_that_never_reads_is_dropped(tmp_path: Path, timeout_s: str
         session, fence = f"/workspaces/{NEW}/sessions/{turn['session_id']}", turn["fence"]
         here.ask("POST", f"{session}/start", {"fence": fence})
         before = opened(here)
-        reader = connect(here, f"/workspaces/{NEW}/a2a/tasks/{task_id}:subscribe")
+        reader = connect(here, f"/workspaces/{NEW}/{stream.format(task_id)}")
         stack.callback(reader.close)
         wait_until(lambda: opened(here) == before + 1, 5)
         words = {"fence": fence, "text": "x" * 200_000}

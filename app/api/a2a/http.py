@@ -14,7 +14,7 @@ from app.api.a2a import new_methods, streams
 from app.api.a2a.blueprint import blueprint
 from app.api.a2a.faults import KNOWN, Fault, meaning
 from app.api.operation import operation, platform, refuse_head
-from app.api.streams import SSE
+from app.api.server_sent import SSE
 from app.core import confirming, workspaces
 
 TAG = "a2a"

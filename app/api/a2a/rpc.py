@@ -16,7 +16,7 @@ from app.api.a2a import new_methods, old_methods, short_form, streams
 from app.api.a2a.blueprint import blueprint
 from app.api.a2a.faults import KNOWN, Fault, meaning
 from app.api.operation import answer, operation, platform
-from app.api.streams import SSE
+from app.api.server_sent import SSE
 from app.core import workspaces
 
 TAG = "a2a"

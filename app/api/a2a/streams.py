@@ -7,7 +7,7 @@ it subscribes again and gets the task as it then is.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from app.api.a2a.faults import Fault
 from app.api.a2a.telling import Teller
 from app.api.hub import Follower
 from app.api.operation import platform, still_allowed, token
-from app.api.streams import PING, SSE
+from app.api.server_sent import PING, streamed
 from app.api.watching import RETRY_S
 from app.core import events, turns
 from app.core.a2a import shapes
@@ -62,7 +62,6 @@ class Stream:
     ends_on_question: bool
     starts_at: str = ""
     since: str | None = None
-    connection: Any = None
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -121,46 +120,8 @@ def _response(
         ends_on_question,
         starts_at,
         request.headers.get("Last-Event-ID"),
-        request.environ.get("gunicorn.socket"),
     )
-    _bound_writes(stream, stack)
-    held = stack.pop_all()
-    response = Response(_watched(stream), content_type=SSE)
-    response.call_on_close(held.close)
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Accel-Buffering"] = "no"
-    return response
-
-
-def _bound_writes(stream: Stream, stack: ExitStack) -> None:
-    """A client that takes nothing holds its greenlet only so long, then its connection is cut."""
-    if stream.connection is None:
-        return
-    before = stream.connection.gettimeout()
-    stream.connection.settimeout(stream.platform.settings.stream_write_timeout_s)
-
-    def undo() -> None:
-        with suppress(OSError):
-            stream.connection.settimeout(before)
-
-    stack.callback(undo)
-
-
-def _watched(stream: Stream) -> Iterator[str]:
-    """The lines; a client that took one of them too slowly, or not at all, is named in the log."""
-    clock, limit_s = stream.platform.clock, stream.platform.settings.stream_write_timeout_s
-    given_at = clock.monotonic()
-    try:
-        for line in _lines(stream):
-            given_at = clock.monotonic()
-            yield line
-    except GeneratorExit:
-        taken_s = clock.monotonic() - given_at
-        if taken_s >= limit_s:
-            setting = env_name("stream_write_timeout_s")
-            facts = {"limit_s": limit_s, "measured_s": round(taken_s, 3), "setting": setting}
-            log.warning("LIMIT_HIT", mechanism="stream_write", **facts)
-        raise
+    return streamed(_lines(stream), stack.pop_all())
 
 
 def _lines(stream: Stream) -> Iterator[str]:
