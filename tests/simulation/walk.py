@@ -14,14 +14,16 @@ from typing import Any, NamedTuple
 
 import time_machine
 
-from app.core import workspaces
+from app.core import redis_clients, workspaces
 from app.core.errors import QueueFull, SessionNotFound, StaleFence, StartedElsewhere
+from app.core.platform import Platform
 from app.core.records import Session
 from app.core.sessions import OUTCOMES, Claim, NoClaim
 from app.core.states import LANES, LIVE, TERMINAL
-from tests.simulation import fires, following, letters, speaking
+from tests.simulation import faults, fires, following, letters, speaking
 from tests.simulation.oracle import clocks, outlived, predict, reachable, slots, waiting
 from tests.simulation.ticks import Ticks
+from tests.simulation.unsteady import Unsteady
 from tests.support import invariants
 from tests.support.invariants import Stored
 from tests.support.kernel import Kernel
@@ -36,6 +38,7 @@ STEPS: dict[str, int] = {
     **following.STEPS,
     **letters.STEPS,
     **speaking.STEPS,
+    **faults.STEPS,
     "beat": 12,
     "claim": 18,
     "claim_again": 2,
@@ -62,7 +65,7 @@ STEPS: dict[str, int] = {
     "switch_on": 1,
     "jump": 12,
 }
-ACTS = {**following.ACTS, **letters.ACTS, **speaking.ACTS, **fires.ACTS}
+ACTS = {**following.ACTS, **letters.ACTS, **speaking.ACTS, **fires.ACTS, **faults.ACTS}
 
 
 class Step(NamedTuple):
@@ -91,7 +94,10 @@ class Walk:
         seed: int,
         steps: Mapping[str, int] = STEPS,
     ) -> None:
-        self.kernel, self.traveller = kernel, traveller
+        self.line = Unsteady(kernel.data, lambda: invariants.read(kernel))
+        clients = redis_clients.shared(self.line)
+        self.kernel = Kernel(Platform(kernel.platform.settings, clients), kernel.id)
+        self.traveller = traveller
         self.seed, self.random = seed, random.Random(f"{seed}:begin")
         self.plan = planned(seed, steps)
         self.hasty = self.kernel.tuned(lane_max_wait_s=5)
@@ -100,6 +106,8 @@ class Walk:
         self.finished: list[tuple[Session, str]] = []
         self.followed: list[tuple[str, str]] = []
         self.named: dict[str, str] = {}
+        self.naming: dict[str, str] = {}
+        self.faults: Counter[str] = Counter()
         self.made: list[tuple[str, int]] = []
         self.terminal: dict[str, str] = {}
         self.seq, self.count, self.last_event = 0, 0, "0-0"
@@ -172,6 +180,7 @@ class Walk:
     def repeat(self) -> None:
         key = self.random.choice("abc")
         first = self.stored.turns.get(self.named.get(key, ""))
+        self.naming[f"trn_{self.count:06}"] = key
         answer = self.try_submit(repeat_key=key)
         if answer is not None:
             is_open = first is not None and first["state"] not in TERMINAL | {"input_required"}
