@@ -24,7 +24,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{printf "%-12s %s\n", $$1, $$2}'
 
-run: .venv/stamp-run ## start everything on this machine: turnkeeper up
+run: .venv/stamp-run ## start everything on this machine: turnkeeper up (PORT=8081 make run: there)
 	@$(BIN)/turnkeeper up
 
 test: .venv/stamp-test lint types servers ## every check and every test but the nightly ones

@@ -9,11 +9,13 @@ from prometheus_client import CollectorRegistry
 from app import ui
 from app.api import (
     admin,
+    agent_pushes,
     audit,
     backup,
     crontabs,
     delegations,
     errors,
+    fleet,
     health,
     operation,
     registry,
@@ -78,8 +80,9 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
     app.before_request(confirming.begin)
     app.before_request(operation.authorize)
     app.after_request(_headers)
-    app.after_request(audit.record)
     errors.install(app)
+    # The last runs first: what too few replicas have confirmed stands, so who asked for it is told.
+    app.after_request(audit.record)
     for module in (
         health,
         registry,
@@ -91,9 +94,11 @@ def create_app(settings: Settings | None = None, platform: Platform | None = Non
         memory_routes,
         crontabs,
         a2a,
+        agent_pushes,
         mcp,
         streams,
         admin,
+        fleet,
         webhook_routes,
         dead_letter_routes,
         backup,

@@ -77,9 +77,16 @@ def nothing_left_running() -> Iterator[None]:
         still = (p for p in _children() if p not in children and p.pid not in ours)
         return [f"thread {t.name}" for t in now] + [f"process {_command(p)}" for p in still]
 
+    # One look decides: a second one may find a child that a browser has begun since.
+    names: list[str] = []
+
+    def is_gone() -> bool:
+        names[:] = left()
+        return not names
+
     with suppress(AssertionError):
-        wait_until(lambda: not left(), LEAVE_TIMEOUT_S)
-    if names := left():
+        wait_until(is_gone, LEAVE_TIMEOUT_S)
+    if names:
         pytest.fail(f"the test left running: {', '.join(names)}", pytrace=False)
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 import structlog
 from redis.exceptions import RedisError
 
-from app.core import agents, ids, keys, sessions, workspaces
+from app.core import agent_pushes, agents, ids, keys, sessions, workspaces
 from app.core.agents import Gone, Held, Later
 from app.core.errors import StaleFence, TurnkeeperError
 from app.core.platform import Platform
@@ -21,6 +21,7 @@ from app.core.workspaces import Workspace
 from workers.adapters.a2a_http import Clients, Unreachable
 from workers.contacts import Contacts
 from workers.conversation import Conversation, Unit
+from workers.slices import Slices
 
 LEASE_S, RENEW_S = 10.0, 1.0
 WAIT_S, AWAY_S = 0.25, 0.25
@@ -28,33 +29,16 @@ LOOK_MOST, LOOK_HOLD_S = 100, 10.0
 LIVE_LOOK_S = 5.0
 log = structlog.get_logger(__name__)
 
-_kept: "Service | None" = None
-
-
-def serve(platform: Platform, slice_s: float) -> None:
-    """Serve for so long. Conversations go on while the next slice begins."""
-    global _kept
-    service, _kept = _kept, None
-    if service is None or service.platform is not platform:
-        service = Service(platform)
-    try:
-        service.run(slice_s)
-    except BaseException:
-        service.close()
-        raise
-    if platform.stopping.is_set():
-        service.close()
-    else:
-        _kept = service
-
 
 class Service:
     """Serves slice after slice; its own thread alone touches its fields."""
 
-    def __init__(self, platform: Platform, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, platform: Platform, lease_s: float = LEASE_S, renew_s: float = RENEW_S
+    ) -> None:
         settings = platform.settings
         self.platform = platform
-        self._lease_s = lease_s
+        self._lease_s, self._renew_s = lease_s, renew_s
         self._clients = Clients(settings)
         self._contacts = Contacts(platform, self._clients)
         slots = settings.hold_slots + settings.follow_slots
@@ -75,13 +59,14 @@ class Service:
 
     def step(self, wait_s: float) -> None:
         """Wait for a ring, look at what is due, hold on what is ours."""
-        if wait_s:
-            agents.wait(self.platform, wait_s)
+        woken = agents.wait(self.platform, wait_s) if wait_s else ""
+        if woken:
+            self._renew(woken)  # its agent may have pushed
         for workspace_id in agents.due(self.platform, LOOK_MOST, LOOK_HOLD_S):
             self._look(workspace_id)
         now = self.platform.clock.monotonic()
         if now >= self._renew_at:
-            self._renew_at = now + RENEW_S
+            self._renew_at = now + self._renew_s
             self._renew()
         self._collect()
         self._contacts.collect()
@@ -97,7 +82,7 @@ class Service:
             self._collect()
             clock.wait(threading.Event(), WAIT_S)
         for unit, _ in self._running.values():
-            unit.stop.set()
+            unit.end()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._contacts.close()
         self._clients.close()
@@ -155,7 +140,7 @@ class Service:
             for unit, _ in self._running.values():
                 unit.should_yield = True
             return
-        unit = Unit(found.id, session.id, ids.new("hold"), is_sending)
+        unit = Unit(found.id, session.id, ids.new("hold"), is_sending, pushes=session.pushes)
         self._running[session.id] = (unit, self._pool.submit(self._converse, found, unit))
 
     def _count(self, is_sending: bool) -> int:
@@ -183,20 +168,23 @@ class Service:
         except Unreachable as error:
             self._unreached(unit, held, str(error))
             return
+        push = None
         if not held.session.remote and not held.session.sent_at:
-            marked = self._hold(unit, True)
+            if agent.endpoint.pushes:
+                push = agent_pushes.invite(self.platform, found.id, unit.session_id)
+            marked = self._hold(unit, True, push.digest if push else "")
             if not isinstance(marked, Held):
                 return
             held = marked
             is_first = not held.was_sent
         else:
             is_first = False
-        Conversation(self.platform, unit, held, agent, is_first).run()
+        Conversation(self.platform, unit, held, agent, is_first, push).run()
         self._contacts.learn(found, agent)
 
-    def _hold(self, unit: Unit, sends: bool) -> Held | Gone | Later:
+    def _hold(self, unit: Unit, sends: bool, push_digest: str = "") -> Held | Gone | Later:
         here = (self.platform, unit.workspace_id, unit.session_id, unit.token)
-        return agents.hold(*here, self._lease_s, sends)
+        return agents.hold(*here, self._lease_s, sends, push_digest)
 
     def _unreached(self, unit: Unit, held: Held, reason: str) -> None:
         """No card. What was not sent goes back; what was, is looked at again later."""
@@ -208,21 +196,22 @@ class Service:
         with suppress(StaleFence):
             sessions.release(*here, "delivery_failed", reason, counts=True, holds=True)
 
-    def _renew(self) -> None:
-        """Hold on what is ours, and hear what became of it."""
+    def _renew(self, workspace_id: str = "") -> None:
+        """Hold on what is ours (of one workspace alone), and hear what became of it."""
         units = [unit for unit, _ in self._running.values()]
+        units = [unit for unit in units if workspace_id in ("", unit.workspace_id)]
         if not units:
             return
         rows = [(unit.workspace_id, unit.session_id, unit.token) for unit in units]
         replies = agents.hold_on(self.platform, rows, self._lease_s)
         for unit, reply in zip(units, replies, strict=True):
             if isinstance(reply, Held):
-                unit.held = reply
+                unit.hear(reply)
             elif isinstance(reply, Gone):
                 unit.ended = reply.session
-                unit.stop.set()
+                unit.end()
             else:
-                unit.stop.set()
+                unit.end()
 
     def _collect(self) -> None:
         for session_id, (unit, future) in list(self._running.items()):
@@ -235,3 +224,11 @@ class Service:
             if error is not None or not unit.stop.is_set():
                 with suppress(RedisError):
                     agents.hold(self.platform, unit.workspace_id, unit.session_id, unit.token, 0)
+
+
+_slices = Slices(Service)
+
+
+def serve(platform: Platform, slice_s: float) -> None:
+    """Serve for so long. Conversations go on while the next slice begins."""
+    _slices.serve(platform, slice_s)

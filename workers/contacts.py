@@ -4,6 +4,7 @@ import json
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 from redis.exceptions import RedisError
@@ -52,7 +53,7 @@ class Contacts:
             with self._lock:
                 self._endpoints[found.id] = (url + given, now + CARD_KEPT_S, place)
         if found.stored.get("agent_checkpoint") == "1":
-            place = Endpoint(place.url, place.protocols, place.is_streaming, True)
+            place = replace(place, takes_checkpoint=True)
         if protocol not in place.protocols:
             protocol = ""
         headers |= {"traceparent": traceparent} if traceparent else {}

@@ -13,6 +13,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from app.core import agents, keys, sessions
+from app.core.agent_pushes import Invitation
 from app.core.agents import Held
 from app.core.egress import ExchangeCut
 from app.core.errors import IllegalTransition, SessionNotFound, StaleFence
@@ -27,6 +28,7 @@ KEEPALIVE_S = 75.0
 AWAY_S = 0.5
 ORPHAN_LOOK_S = 1.0
 SUBSCRIBE_TRIES = 3
+PUSH_PAUSE_S = 0.25
 log = structlog.get_logger(__name__)
 
 
@@ -39,6 +41,7 @@ class Unit:
     """A session that this worker holds; the service's thread renews the lease and writes here.
 
     ``stop``: it is not ours to go on with: it ended, somebody else holds it, the process stops.
+    ``pushed``: its agent has pushed since it was looked at last; also set with ``stop``.
     """
 
     workspace_id: str
@@ -49,6 +52,20 @@ class Unit:
     ended: Session | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     should_yield: bool = False
+    pushes: int = 0
+    pushed: threading.Event = field(default_factory=threading.Event)
+
+    def hear(self, held: Held) -> None:
+        """The lease was renewed: what stands on the session now."""
+        self.held = held
+        if held.session.pushes > self.pushes:
+            self.pushes = held.session.pushes
+            self.pushed.set()
+
+    def end(self) -> None:
+        """Have its thread go on with it no longer."""
+        self.stop.set()
+        self.pushed.set()
 
 
 @dataclass
@@ -60,6 +77,7 @@ class Conversation:
     held: Held
     agent: Agent
     is_first: bool = False
+    push: Invitation | None = None
     _remote: str = ""
     _asked: set[str] = field(default_factory=set)
     _words: str = ""
@@ -108,6 +126,7 @@ class Conversation:
             said = self.agent.send(
                 lambda protocol: message_of(self.unit.workspace_id, self.held, protocol),
                 self._holding,
+                self.push,
             )
         except Declined as refusal:
             self._say(agents.decline, refusal.mechanism, refusal.reason, refusal.retry_after_s)
@@ -174,6 +193,7 @@ class Conversation:
 
     def _poll(self, task_id: str) -> bool:
         """Look at the task once. Returns whether the session is over."""
+        self.unit.pushed.clear()  # before the look: what is pushed during it is worth another
         try:
             return self._take(self.agent.task(task_id))
         except AgentError as error:
@@ -186,11 +206,16 @@ class Conversation:
         return False
 
     def _wait(self, wait_s: float, task_id: str) -> None:
+        """Until the next look. A push brings it forward, but not without any pause: an agent may
+        push each word that it writes."""
         clock = self.platform.clock
-        end = clock.monotonic() + wait_s
+        now = clock.monotonic()
+        end, soonest = now + wait_s, now + min(wait_s, PUSH_PAUSE_S)
         while (left_s := end - clock.monotonic()) > 0:
             self._orders(task_id)
-            clock.wait(self.unit.stop, min(left_s, 0.5))
+            if clock.wait(self.unit.pushed, min(left_s, 0.5)):
+                end = soonest
+                clock.wait(self.unit.stop, max(0.0, end - clock.monotonic()))
 
     def _take(self, said: Said) -> bool:
         """Take what the agent said. Returns whether the session is over by it."""

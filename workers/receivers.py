@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.core import keys, turns, webhooks
+from app.core import alerts, keys, turns, webhooks
 from app.core.a2a import shapes
 from app.core.errors import NotFound, TurnNotFound
 from app.core.events import Event
@@ -81,7 +81,7 @@ class WebhookReceiver:
             Request(
                 self.webhook.url,
                 message_id(event.workspace_id, event),
-                event.envelope(),
+                alerts.body(self.webhook.format, event),
                 self.webhook.secrets_at(now_ms),
             )
         )

@@ -28,7 +28,7 @@ def trim(platform: Platform, between: Callable[[], object] = lambda: None) -> in
             trimmed += _page(platform, page, registry, between)
             between()
             page = []
-    trimmed += _page(platform, page, registry, between)
+    trimmed += _page(platform, [*page, keys.PLATFORM_PLACE], registry, between)
     log.debug("events trimmed", trimmed_count=trimmed)
     return trimmed
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -22,9 +23,11 @@ from app.core.lines import PUSH, Standing
 from app.core.platform import Platform
 from app.core.states import TERMINAL
 from app.core.webhooks import Webhook
+from workers import alerts
 from workers.courier import Courier, Served
 from workers.owed import Close, Open, Run, plan
 from workers.receivers import Receiver, WebhookReceiver, push_receiver, turn_of
+from workers.slices import Slices
 from workers.trimming import carry_out
 
 LOOK_S, BUSY_LOOK_S, AWAY_S = 0.5, 0.05, 0.25
@@ -33,27 +36,6 @@ ALL = "tk:{*}:wake"
 log = structlog.get_logger(__name__)
 
 Unit = tuple[str, str]  # workspace id, line
-
-
-_kept: "Service | None" = None
-
-
-def serve(platform: Platform, slice_s: float) -> None:
-    """Deliver for so long. What is on its way then goes on while the next slice begins: a receiver
-    that hangs must not hold up the others at the end of each slice."""
-    global _kept
-    service, _kept = _kept, None
-    if service is None or service.platform is not platform:
-        service = Service(platform)
-    try:
-        service.run(slice_s)
-    except BaseException:
-        service.close()
-        raise
-    if platform.stopping.is_set():
-        service.close()
-    else:
-        _kept = service
 
 
 class Service:
@@ -71,6 +53,8 @@ class Service:
         self._pushed: set[str] = set()
         self._put_ms: dict[str, int] = {}
         self._look_at = 0.0
+        self._alerts_at = 0.0
+        self._alerts: Future[int] | None = None
         self._is_all_due = True
         self._dirty: dict[str, None] = {}
         self._timers: list[tuple[float, str]] = []
@@ -112,6 +96,7 @@ class Service:
             if self._timed.get(workspace_id) == at:
                 del self._timed[workspace_id]
                 self._dirty[workspace_id] = None
+        self._look_for_alerts(now)
         self._collect()
         self._visit()
         self._start()
@@ -145,11 +130,25 @@ class Service:
             self._is_all_due = False
             self._dirty.update(dict.fromkeys(self._reach()))
 
+    def _look_for_alerts(self, now: float) -> None:
+        """Beside the deliveries, for with many workspaces it takes a while. Here, and not in a job
+        that the scheduler ticks: that it has fallen silent is one of the alerts."""
+        interval_s = self.platform.settings.alert_interval_s
+        if not interval_s or now < self._alerts_at:
+            return
+        if self._alerts is not None:
+            if not self._alerts.done():
+                return
+            if error := self._alerts.exception():
+                log.warning("alerts not looked for", exc_info=error)
+        self._alerts_at = now + interval_s
+        self._alerts = self._pool.submit(alerts.look, self.platform)
+
     def _reach(self) -> Iterable[str]:
         """Whom webhooks cover, also those of disabled ones: their lines are to be closed; and where
         pushes ever were: of one put there since, the hint may have been lost."""
         if any(webhooks.EVERYTHING in hook.workspaces for hook in self._registry):
-            return workspaces.all_ids(self.platform)
+            return chain(workspaces.all_ids(self.platform), [keys.PLATFORM_PLACE])
         named = {one for hook in self._registry for one in hook.workspaces}
         known = self.platform.clients.control.zrange(keys.WORKSPACES, 0, -1)
         return [one for one in known if one in named or one in self._put_ms]
@@ -334,3 +333,12 @@ def _each(pubsub: Any, verb: str, channels: Sequence[str] | set[str]) -> None:
         getattr(pubsub, verb)(*plain)
     if ALL in channels:
         getattr(pubsub, f"p{verb}")(ALL)
+
+
+_slices = Slices(Service)
+
+
+def serve(platform: Platform, slice_s: float) -> None:
+    """Deliver for so long. What is on its way then goes on while the next slice begins: a receiver
+    that hangs must not hold up the others at the end of each slice."""
+    _slices.serve(platform, slice_s)

@@ -1,10 +1,10 @@
 """Routes of the operator: tokens, login links, who is alive."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from app.api import models, views
 from app.api.operation import answer, operation, platform, token
-from app.core import doorbell, invariant_reports, keys, tokens, workspaces
+from app.core import doorbell, invariant_reports, keys, scaling, tokens, workspaces
 from app.core.clock import rfc3339
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
@@ -55,7 +55,9 @@ def rotate_token(token_id: str, body: models.Rotation) -> Response:
 @operation("read", tag=TAG, reply=models.LoginLink, status=201, is_anywhere=True)
 def create_login_link() -> Response:
     """A link that opens the UI once, with the rights of this token; good for 15 minutes."""
-    return answer({"url": f"/login?code={tokens.login_code(platform(), token())}"}, 201)
+    path = f"/login?code={tokens.login_code(platform(), token())}"
+    base = (platform().settings.public_url or request.host_url).rstrip("/")
+    return answer({"url": path, "absolute_url": base + path}, 201)
 
 
 @blueprint.get("/liveness")
@@ -72,6 +74,28 @@ def liveness() -> Response:
             "dispatchers": alive,
             "ready": control.zcard(keys.READY),
             "jobs_waiting": waiting_jobs,
+        }
+    )
+
+
+@blueprint.get("/scale")
+@operation("read", tag=TAG, reply=models.Scale)
+def scale() -> Response:
+    """How many dispatch workers there should be, for a scaler: by who may have something to claim.
+
+    Sessions that run hold no worker, so they count for nothing; they are told for the reader.
+    """
+    here = platform()
+    runnable = here.clients.control.zcard(keys.READY)
+    return answer(
+        {
+            "runnable": runnable,
+            "running": scaling.running(here),
+            "desired_workers": scaling.desired_workers(
+                runnable,
+                here.settings.scale_ready_per_worker,
+                here.settings.scale_workers_max,
+            ),
         }
     )
 

@@ -62,7 +62,9 @@ def shown(run: Run) -> dict[str, Any]:
 
 
 @blueprint.get("/admin/dead-letters")
-@operation("operate", tag=TAG, query=models.DeadLetterQuery, reply=models.DeadLetters)
+@operation(
+    "operate", tag=TAG, query=models.DeadLetterQuery, reply=models.DeadLetters, refusals=(404,)
+)
 def list_dead_letters(query: models.DeadLetterQuery) -> Response:
     """Dead letters of all workspaces, or of one, by reason, origin and age."""
     wanted = _filter(query)
@@ -79,6 +81,7 @@ def list_dead_letters(query: models.DeadLetterQuery) -> Response:
     reply=models.ReplayRun,
     status=202,
     more={200: models.ReplayRun},
+    refusals=(404,),
 )
 def replay_dead_letters(body: models.ReplayLetters) -> Response:
     """Begin to replay dead letters, some at a time; it goes on whatever restarts."""
@@ -112,7 +115,7 @@ def cancel_replay_run(run_id: str, body: models.Reason) -> Response:
 
 
 @blueprint.post("/admin/dead-letters/discard")
-@operation("operate", tag=TAG, body=models.DiscardLetters, reply=models.Discarded)
+@operation("operate", tag=TAG, body=models.DiscardLetters, reply=models.Discarded, refusals=(404,))
 def discard_dead_letters(body: models.DiscardLetters) -> Response:
     """Give dead letters up; each is told as TURN_DISCARDED and then kept like any ended turn."""
     wanted = _filter(body)

@@ -38,6 +38,7 @@ STATUS: dict[str, int] = {
     errors.WebhookChanged.code: 409,
     errors.ReplayRunChanged.code: 409,
     errors.WorkspaceRemoved.code: 410,
+    errors.SessionEnded.code: 410,
     errors.IdempotencyConflict.code: 422,
     errors.AnswerPending.code: 409,
     errors.TooManyPushConfigs.code: 409,

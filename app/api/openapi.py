@@ -18,7 +18,7 @@ def document(app: Flask) -> dict[str, Any]:
         path = rule.rule.replace("<", "{").replace(">", "}")
         for method in (rule.methods or set()) & {"GET", "POST", "PATCH", "DELETE"}:
             told = whole["paths"][path][method.lower()]
-            _correct(told, view, rule.endpoint.startswith("a2a."))
+            _correct(told, view, rule.endpoint.startswith(("a2a.", "mcp.")))
             _say_who(told, view, "workspace_id" in rule.arguments)
     pages = [path for path, told in whole["paths"].items() if not _is_declared(told)]
     for path in pages:
@@ -41,13 +41,13 @@ def _say_who(told: dict[str, Any], view: Any, names_one: bool) -> None:
         told["x-public-if"] = view.public_if
 
 
-def _correct(told: dict[str, Any], view: Any, is_a2a: bool) -> None:
+def _correct(told: dict[str, Any], view: Any, has_own_form: bool) -> None:
     answers = told["responses"]
     for status in [int(text) for text in answers]:
         if status in view.problems:
             content = answers[str(status)]["content"]
             content["application/problem+json"] = content.pop("application/json")
-            if is_a2a:  # A2A has a form of its own for what goes wrong behind the door
+            if has_own_form:  # JSON-RPC has its own for what goes wrong behind the door
                 content["application/json"] = {"schema": {"type": "object"}}
         elif status not in view.replies:
             del answers[str(status)]  # spectree adds its own 422 everywhere

@@ -106,7 +106,7 @@ def operation(
     status: int = 200,
     is_anywhere: bool = False,
     raw_body: Model = None,
-    more: Mapping[int, type[BaseModel]] | None = None,
+    more: Mapping[int, Model] | None = None,
     refusals: tuple[int, ...] = (),
     media_type: str = "application/json",
     public_if: str = "",

@@ -10,6 +10,7 @@ from app.api.operation import answer, operation, platform, refuse_head, require
 from app.api.watching import PAGE, Message, Stream
 from app.api.websocket import Upgraded
 from app.core import events, workspaces
+from app.core.admission import Pace
 from app.core.errors import InvalidInput
 
 blueprint = Blueprint("streams", __name__)
@@ -69,6 +70,7 @@ def stream_all_events(query: models.StreamQuery) -> Response:
     is_anywhere=True,
     status=101,
     refusals=(404, 426),
+    pace=Pace.STREAM,
 )
 def stream_by_websocket(query: models.SocketQuery) -> Response:
     """The same events by WebSocket: of one workspace, or of every one that the token reaches.

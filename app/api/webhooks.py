@@ -6,7 +6,17 @@ from flask import Blueprint, Response
 
 from app.api import models
 from app.api.operation import answer, operation, platform
-from app.core import egress, ids, lines, replays, webhook_post, webhooks, workspaces
+from app.core import (
+    egress,
+    ids,
+    keys,
+    lines,
+    replays,
+    webhook_backup,
+    webhook_post,
+    webhooks,
+    workspaces,
+)
 from app.core.clock import rfc3339
 from app.core.webhook_post import Request
 from app.core.webhooks import Webhook
@@ -19,11 +29,7 @@ def shown(found: Webhook) -> dict[str, Any]:
     """A webhook without its secret."""
     seen_ms = webhooks.last_seen_ms(platform(), found.id)
     return {
-        "id": found.id,
-        "url": found.url,
-        "events": list(found.events),
-        "workspaces": list(found.workspaces),
-        "description": found.description,
+        **webhook_backup.item_of(found),
         "enabled": found.enabled,
         "disabled_reason": found.disabled_reason,
         "created_at": rfc3339(found.created_at),
@@ -82,13 +88,15 @@ def rotate_webhook(webhook_id: str) -> Response:
 def test_webhook(webhook_id: str) -> Response:
     """Send a signed event WEBHOOK_TEST now, once, and tell what the receiver answered."""
     found, now_ms = webhooks.get(platform(), webhook_id), platform().now_ms()
-    body = {
+    body: dict[str, Any] = {
         "event": "WEBHOOK_TEST",
         "workspace_id": None,
         "timestamp": rfc3339(now_ms),
         "payload": {"webhook_id": found.id},
         "id": "",
     }
+    if found.format == webhooks.SLACK:
+        body = {"text": "Turnkeeper: this is a test of the webhook."}
     request = Request(found.url, ids.new("msg"), body, found.secrets_at(now_ms))
     with webhook_post.client(platform(), 1) as http:
         got = webhook_post.send(http, request, now_ms)
@@ -130,14 +138,15 @@ def replay_deliveries(webhook_id: str, body: models.Replay) -> Response:
 def _where(found: Webhook, workspace_id: str | None) -> list[str]:
     if workspace_id is not None:
         return [workspace_id]
-    return [one for one in workspaces.all_ids(platform()) if found.covers(one)]
+    every = [*workspaces.all_ids(platform()), keys.PLATFORM_PLACE]
+    return [one for one in every if found.covers(one)]
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": row["id"],
         "at": rfc3339(int(row["id"].split("-")[0])),
-        "workspace_id": row["workspace_id"],
+        "workspace_id": row["workspace_id"].replace(keys.PLATFORM_PLACE, "") or None,
         "event_id": row["event_id"],
         "event": row["event"],
         "outcome": row["outcome"],

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,7 +59,7 @@ def connected(function: Callable[..., None]) -> Callable[..., None]:
 
 def show_rows(cli: Cli, rows: Sequence[dict[str, Any]], columns: str, empty: str) -> None:
     """A list: chosen columns as a table, or every field as JSON or YAML."""
-    if _shown_as_data(cli, list(rows)):
+    if is_data(cli, list(rows)):
         return
     if not rows:
         click.echo(empty, err=True)
@@ -70,20 +70,32 @@ def show_rows(cli: Cli, rows: Sequence[dict[str, Any]], columns: str, empty: str
 
 
 def show_row(cli: Cli, row: Any) -> None:
-    """One thing with all its fields."""
-    if _shown_as_data(cli, row):
+    """One thing with all its fields; a field that has fields of its own takes several lines."""
+    if is_data(cli, row):
         return
     fields = row if isinstance(row, dict) else {"answer": row}
-    _print_table([], [[key.replace("_", " "), cell(key, fields[key])] for key in fields])
+    _print_table(
+        [], [[name.replace("_", " "), cell(key, value)] for name, key, value in flat(fields)]
+    )
+
+
+def flat(fields: dict[str, Any], before: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Each field as its whole name, its own name and its value; deeper ones after their owner's."""
+    for key, value in fields.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", key, value
 
 
 def show_done(cli: Cli, answer: Any, sentence: str) -> None:
     """The answer to a change: a sentence for people, the answer itself for programs."""
-    if not _shown_as_data(cli, answer if answer is not None else {"ok": True}):
+    if not is_data(cli, answer if answer is not None else {"ok": True}):
         click.echo(sentence)
 
 
-def _shown_as_data(cli: Cli, value: Any) -> bool:
+def is_data(cli: Cli, value: Any) -> bool:
+    """Show a value as JSON or YAML; False where a table is wanted."""
     if cli.output == "json":
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
     elif cli.output == "yaml":

@@ -36,14 +36,18 @@ class Screen:
 
     def child_line(self, name: str, line: str) -> None:
         """Keep a child's line; show it if it is the tail's, a warning, or all are wanted."""
-        self._keep(name, line)
-        self._last.setdefault(name, deque(maxlen=LAST_LINES_COUNT)).append(line)
+        self.keep_line(name, line)
         if name == TAIL:
             _show(line)
         elif self._is_verbose:
             _show(f"{name:<9} | {plain(line)}")
         elif name not in QUIET and is_warning(line):
             _show(f"{name:<9} | {shorten(plain(readable(line)), 200)}")
+
+    def keep_line(self, name: str, line: str) -> None:
+        """Keep a child's line and show nothing."""
+        self._keep(name, line)
+        self._last.setdefault(name, deque(maxlen=LAST_LINES_COUNT)).append(line)
 
     def say(self, line: str) -> None:
         """A line of ``up`` itself."""

@@ -1,5 +1,6 @@
 """``turnkeeper dead``: turns that were given up."""
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ import click
 from app.cli.client import segment, workspace_path
 from app.cli.connection import Cli, connected, show_done, show_row, show_rows
 from app.cli.faults import FAILED, Fault
+from app.cli.names import optional_workspace, workspace_argument
 from app.cli.parameters import DURATION, body_of
 
 COLUMNS = "workspace_id id origin mechanism attempt ended_at schedule_id"
@@ -48,7 +50,7 @@ def list_all(cli: Cli, **named: Any) -> None:
 
 
 @dead.command()
-@click.argument("workspace")
+@workspace_argument
 @click.argument("turn")
 @connected
 def show(cli: Cli, workspace: str, turn: str) -> None:
@@ -57,7 +59,7 @@ def show(cli: Cli, workspace: str, turn: str) -> None:
 
 
 @dead.command()
-@click.argument("workspace", required=False)
+@optional_workspace
 @click.argument("turn", required=False)
 @filtered
 @click.option("--all", "is_all", is_flag=True, help="Every dead letter of every workspace.")
@@ -113,13 +115,18 @@ def _meant(is_all: bool, **named: Any) -> dict[str, Any]:
 
 def _follow(cli: Cli, run: dict[str, Any]) -> None:
     """Show how far a run is until it ends; exit code 1 where it was stopped."""
-    shown = -1
-    while run["state"] == "running":
-        if run["settled"] != shown and cli.output == "table":
-            shown = run["settled"]
-            click.echo(_line(run), err=True)
-        threading.Event().wait(LOOK_S)
-        run = cli.api.call("GET", f"{BASE}/replays/{segment(run['id'])}")
+    shown, is_tty = -1, sys.stderr.isatty()
+    with click.progressbar(
+        length=run["total"], label="replayed", file=sys.stderr, hidden=not is_tty
+    ) as bar:
+        while run["state"] == "running":
+            bar.update(run["settled"] - bar.pos)
+            if run["settled"] != shown and cli.output == "table" and not is_tty:
+                shown = run["settled"]
+                click.echo(_line(run), err=True)
+            threading.Event().wait(LOOK_S)
+            run = cli.api.call("GET", f"{BASE}/replays/{segment(run['id'])}")
+        bar.update(run["settled"] - bar.pos)
     show_done(cli, run, f"{_line(run)}\n{run['state']}: {run['reason']}")
     if run["state"] == "stopped":
         next_step = f"turnkeeper dead ls   (what is left; run {run['id']} does not go on)"
@@ -160,7 +167,7 @@ def stop(cli: Cli, run_id: str, reason: str) -> None:
 
 
 @dead.command()
-@click.argument("workspace", required=False)
+@optional_workspace
 @click.argument("turn", required=False)
 @filtered
 @click.option("--all", "is_all", is_flag=True, help="Every dead letter of every workspace.")

@@ -31,3 +31,10 @@ def default_data_dir() -> Path:
     given = os.environ.get("XDG_DATA_HOME", "")
     base = Path(given) if Path(given).is_absolute() else Path.home() / ".local" / "share"
     return base / "turnkeeper"
+
+
+def config_dir() -> Path:
+    """``$XDG_CONFIG_HOME/turnkeeper``, else ``~/.config/turnkeeper``."""
+    given = os.environ.get("XDG_CONFIG_HOME", "")
+    base = Path(given) if Path(given).is_absolute() else Path.home() / ".config"
+    return base / "turnkeeper"

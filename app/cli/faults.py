@@ -22,6 +22,21 @@ NEXT_BY_CODE = {
     "schedule_not_found": "turnkeeper schedules ls WORKSPACE",
     "queue_full": "turnkeeper why WORKSPACE",
     "store_unavailable": "try again; nothing was accepted",
+    "memory_not_found": "turnkeeper memories ls WORKSPACE",
+    "workspace_removed": "turnkeeper workspaces ls   (a removed id is not given again)",
+    "already_exists": "turnkeeper workspaces ls",
+    "illegal_transition": "turnkeeper turns show WORKSPACE TURN   (it has moved on)",
+    "schedule_changed": "look again, then repeat it: turnkeeper schedules ls WORKSPACE",
+    "memories_full": "turnkeeper memories rm WORKSPACE MEMORY",
+    "store_full": "turnkeeper doctor   (Redis is full; what has begun can end)",
+    "unknown_schema": "turnkeeper doctor",
+}
+NEXT_BY_STATUS = {
+    400: "turnkeeper COMMAND --help",
+    404: "turnkeeper workspaces ls",
+    422: "turnkeeper COMMAND --help",
+    500: "turnkeeper doctor   (and the log of the web process)",
+    503: "turnkeeper doctor",
 }
 
 
@@ -65,10 +80,12 @@ def from_problem(status: int, body: Any, asked: str, retry_after: str = "") -> F
         text = f"{item.get('field')}: {item.get('rule')}" if isinstance(item, dict) else str(item)
         if not reasons or text not in reasons[0]:
             reasons.append(text)
-    next_step = NEXT_BY_CODE.get(code, "")
+    # Most refusals have nothing to add to their kind: one sentence, said once.
+    reasons = [text for text in reasons if text.rstrip(".") != title.rstrip(".")]
+    next_step = NEXT_BY_CODE.get(code) or NEXT_BY_STATUS.get(status, "")
     if retry_after:
         next_step = f"try again in {retry_after} s" + (f"; {next_step}" if next_step else "")
-    what = f"{asked}: {title}" + (f" ({code})" if code else "")
+    what = f"{asked}: {title.rstrip('.')}" + (f" ({code})" if code else "")
     return Fault(what, "; ".join(reasons), next_step, exit_code_of(status), problem)
 
 

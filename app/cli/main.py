@@ -8,6 +8,8 @@ import click
 from app.cli import (
     backup,
     dead,
+    doctor,
+    login,
     mcp,
     memories,
     messages,
@@ -16,30 +18,40 @@ from app.cli import (
     sessions,
     tail,
     tokens,
+    top,
     turns,
     up,
     webhooks,
     workspaces,
 )
-from app.cli.client import Api
+from app.cli.completion import completion
 from app.cli.connection import DEFAULT_URL, FORMATS, Cli
 from app.cli.environment import is_colour_refused
+from app.cli.field_reports.command import demo
+from app.cli.profiles import api_of
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--url", envvar="TURNKEEPER_URL", default=DEFAULT_URL, show_default=True)
 @click.option("--token", envvar="TURNKEEPER_TOKEN", default="", help="[env: TURNKEEPER_TOKEN]")
+@click.option(
+    "--profile",
+    envvar="TURNKEEPER_PROFILE",
+    help="A table of ~/.config/turnkeeper/profiles.toml: url, and token or token_file.  "
+    "[env: TURNKEEPER_PROFILE]",
+)
 @click.option("-o", "--output", type=FORMATS, default="table", show_default=True)
 @click.version_option(package_name="turnkeeper")
 @click.pass_context
-def main(ctx: click.Context, url: str, token: str, output: str) -> None:
+def main(ctx: click.Context, /, output: str, **_: str | None) -> None:
     """Durable dispatch of turns to AI agents.
 
     \b
     Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 refused,
-    5 unreachable, 124 timed out.
+    5 unreachable, 124 timed out. Of run: 77 the token was refused,
+    70 a fault of ours; of anything: 130 interrupted.
     """
-    ctx.obj = Cli(Api(url.rstrip("/"), token), output)
+    ctx.obj = Cli(api_of(ctx), output)
     if is_colour_refused():
         ctx.color = False
 
@@ -54,6 +66,9 @@ for command in (
     sessions.sessions,
     turns.turns,
     messages.why,
+    top.top,
+    doctor.doctor,
+    login.login,
     schedules.schedules,
     memories.memories,
     tokens.tokens,
@@ -61,5 +76,7 @@ for command in (
     webhooks.webhooks,
     backup.export_everything,
     backup.import_everything,
+    demo,
+    completion,
 ):
     main.add_command(command)

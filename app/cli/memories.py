@@ -8,6 +8,7 @@ import click
 from app.cli.client import workspace_path
 from app.cli.connection import Cli, connected, show_done, show_rows
 from app.cli.faults import USAGE, Fault
+from app.cli.names import workspace_argument
 from app.cli.parameters import body_of
 from app.cli.plain_text import plain
 
@@ -22,7 +23,7 @@ def memories() -> None:
 
 
 @memories.command("ls")
-@click.argument("workspace")
+@workspace_argument
 @scoped
 @click.option("--namespace")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
@@ -34,7 +35,7 @@ def list_all(cli: Cli, workspace: str, **query: Any) -> None:
 
 
 @memories.command()
-@click.argument("workspace")
+@workspace_argument
 @click.argument("query")
 @scoped
 @click.option("--namespace")
@@ -47,7 +48,7 @@ def recall(cli: Cli, workspace: str, **query: Any) -> None:
 
 
 @memories.command()
-@click.argument("workspace")
+@workspace_argument
 @click.argument("content")
 @scoped
 @click.option("--namespace")
@@ -66,7 +67,7 @@ def commit(cli: Cli, workspace: str, content: str, **fields: Any) -> None:
 
 
 @memories.command("rm")
-@click.argument("workspace")
+@workspace_argument
 @click.argument("memory")
 @connected
 def remove(cli: Cli, workspace: str, memory: str) -> None:

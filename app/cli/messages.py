@@ -9,7 +9,8 @@ import click
 
 from app.cli.client import Api, workspace_path
 from app.cli.connection import Cli, connected, show_done
-from app.cli.faults import FAILED, TIMED_OUT, USAGE, Fault
+from app.cli.faults import FAILED, REFUSED, TIMED_OUT, USAGE, Fault
+from app.cli.names import workspace_argument
 from app.cli.parameters import DURATION
 from app.cli.plain_text import plain
 from app.cli.turns import TERMINAL
@@ -18,7 +19,7 @@ FIRST_LOOK_S, LONGEST_LOOK_S = 0.1, 2.0
 
 
 @click.command()
-@click.argument("workspace")
+@workspace_argument
 @click.argument("text")
 @click.option("--wait", is_flag=True, help="Stay until the turn has ended and print its answer.")
 @click.option("--timeout", "timeout_s", type=DURATION, default="10m", show_default=True)
@@ -49,7 +50,7 @@ def send(
 
 
 @click.command()
-@click.argument("workspace")
+@workspace_argument
 @connected
 def why(cli: Cli, workspace: str) -> None:
     """Say in one sentence why nothing runs, or what everything waits for."""
@@ -79,7 +80,7 @@ def wait_for_turn(api: Api, workspace: str, turn_id: str, timeout_s: float) -> d
     deadline = time.monotonic() + timeout_s
     pause_s, clock = FIRST_LOOK_S, threading.Event()
     while True:
-        turn: dict[str, Any] = api.call("GET", workspace_path(workspace, "turns", turn_id))
+        turn = _look(api, workspace, turn_id)
         if turn["state"] in TERMINAL or turn["state"] == "input_required":
             return turn
         left_s = deadline - time.monotonic()
@@ -92,6 +93,22 @@ def wait_for_turn(api: Api, workspace: str, turn_id: str, timeout_s: float) -> d
             )
         clock.wait(min(pause_s, left_s))
         pause_s = min(pause_s * 1.5, LONGEST_LOOK_S)
+
+
+def _look(api: Api, workspace: str, turn_id: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = api.call("GET", workspace_path(workspace, "turns", turn_id))
+    except Fault as fault:
+        if fault.problem.get("code") != "forbidden":
+            raise
+        raise Fault(
+            f"turn {turn_id} is queued, but this token may not read how it ends",
+            "to wait needs the scope read beside send; the message is not sent again by this",
+            f"turnkeeper turns show {workspace} {turn_id}   (with a token that may read)",
+            REFUSED,
+            fault.problem,
+        ) from fault
+    return found
 
 
 def outcome_text(turn: dict[str, Any]) -> str:

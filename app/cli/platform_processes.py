@@ -46,11 +46,11 @@ def platform_specs(env: Mapping[str, str], host: str, port: int, cwd: Path) -> l
     # Shorter than WEB_STOP_S, so that a request still open is cut by gunicorn and not by us.
     web = ("gunicorn", "--config", "python:app.gunicorn_config", "--graceful-timeout", "3")
     return [
-        ChildSpec("workers", _module("workers"), env, cwd, WORKER_STOP_S),
+        ChildSpec("workers", module_argv("workers"), env, cwd, WORKER_STOP_S),
         ChildSpec(
-            "web", _module(*web, "--bind", bind, "app.wsgi:create_app()"), env, cwd, WEB_STOP_S
+            "web", module_argv(*web, "--bind", bind, "app.wsgi:create_app()"), env, cwd, WEB_STOP_S
         ),
-        ChildSpec("scheduler", _module("scheduler"), env, cwd, SCHEDULER_STOP_S),
+        ChildSpec("scheduler", module_argv("scheduler"), env, cwd, SCHEDULER_STOP_S),
     ]
 
 
@@ -58,21 +58,27 @@ def demo_specs(
     env: Mapping[str, str], admin_token: str, cwd: Path, colour: bool
 ) -> list[ChildSpec]:
     """The demo agent beside its runtime, and the feed that the terminal shows."""
-    client = {name: value for name, value in env.items() if name not in NOT_FOR_AGENTS}
-    client |= {
-        "TURNKEEPER_TOKEN": admin_token,
-        "TURNKEEPER_SPOOL_DIR": str(cwd / "spool"),
-        "TURNKEEPER_DRAIN_S": AGENT_DRAIN_S,
-        "TURNKEEPER_KILL_GRACE_S": AGENT_KILL_GRACE_S,
-    }
-    agent = tuple(runtime_argv(DEMO, [], (*_module("app.cli.demo_agent"), "{prompt}")))
+    client = agent_env(env, admin_token, cwd)
+    agent = tuple(runtime_argv(DEMO, [], (*module_argv("app.cli.demo_agent"), "{prompt}")))
     choice = "--colour" if colour else "--no-colour"
-    feed = _module("app.cli", "tail", DEMO, "--since", "10s", choice)
+    feed = module_argv("app.cli", "tail", DEMO, "--since", "10s", choice)
     return [
         ChildSpec("agent", agent, client, cwd, AGENT_STOP_S),
         ChildSpec("tail", feed, client, cwd, TAIL_STOP_S),
     ]
 
 
-def _module(name: str, *arguments: str) -> tuple[str, ...]:
+def agent_env(env: Mapping[str, str], token: str, folder: Path) -> dict[str, str]:
+    """The environment of a runtime or another client beside the platform."""
+    return {
+        **{name: value for name, value in env.items() if name not in NOT_FOR_AGENTS},
+        "TURNKEEPER_TOKEN": token,
+        "TURNKEEPER_SPOOL_DIR": str(folder / "spool"),
+        "TURNKEEPER_DRAIN_S": AGENT_DRAIN_S,
+        "TURNKEEPER_KILL_GRACE_S": AGENT_KILL_GRACE_S,
+    }
+
+
+def module_argv(name: str, *arguments: str) -> tuple[str, ...]:
+    """A module of ours as a program."""
     return (sys.executable, "-P", "-m", name, *arguments)

@@ -7,10 +7,17 @@ import click
 
 from app.cli.connection import Cli, narrowed
 from app.cli.environment import inherited
+from app.cli.names import workspaces
 
 
 @click.command()
-@click.option("-w", "--workspace", required=True, help="The workspace to serve.")
+@click.option(
+    "-w",
+    "--workspace",
+    required=True,
+    help="The workspace to serve.",
+    shell_complete=workspaces,
+)
 @click.option("--stdin", "how", flag_value="--stdin", help="The prompt by stdin.")
 @click.option("--file", "how", flag_value="--file", help="The prompt by a file.")
 @click.option("--pty", is_flag=True, help="Give the agent a terminal.")

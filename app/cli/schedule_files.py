@@ -7,13 +7,14 @@ import click
 from app.cli.client import workspace_path
 from app.cli.connection import Cli, connected, show_done, show_rows
 from app.cli.faults import REFUSED, Fault
+from app.cli.names import workspace_argument
 from app.cli.plain_text import plain
 
 COLUMNS = "line action name cron_expr timezone words next_fire problem"
 
 
 @click.command("import")
-@click.argument("workspace")
+@workspace_argument
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--dry-run", is_flag=True, help="Show what would be made; change nothing.")
 @click.option("--skip-bad", is_flag=True, help="Take the good lines although others are bad.")
@@ -61,7 +62,7 @@ def _show(cli: Cli, answer: dict[str, Any]) -> None:
 
 
 @click.command("export")
-@click.argument("workspace")
+@workspace_argument
 @connected
 def export_crontab(cli: Cli, workspace: str) -> None:
     """Write the schedules as a crontab; with -o json or yaml, whole."""
@@ -85,7 +86,7 @@ def explain(cli: Cli, expr: str, timezone: str, count: int) -> None:
 
 
 @click.command()
-@click.argument("workspace")
+@workspace_argument
 @connected
 def forecast(cli: Cli, workspace: str) -> None:
     """Show what share of its slots the schedules of a workspace need."""

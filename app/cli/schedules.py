@@ -1,15 +1,15 @@
 """``turnkeeper schedules``: what fires when, in a workspace. A schedule goes by id or by name."""
 
-import sys
-import threading
 from collections.abc import Callable
 from typing import IO, Any
 
 import click
 
+from app.cli import ledger
 from app.cli.client import workspace_path
-from app.cli.connection import Cli, connected, show_done, show_rows
-from app.cli.faults import REFUSED, Fault
+from app.cli.connection import Cli, connected, show_done, show_row, show_rows
+from app.cli.ledger import schedule_path
+from app.cli.names import schedule_argument, workspace_argument
 from app.cli.parameters import FIELD, body_of, required_change
 from app.cli.plain_text import plain
 from app.cli.schedule_files import (
@@ -21,7 +21,6 @@ from app.cli.schedule_files import (
     tell_need,
 )
 
-FOLLOW_S = 0.5
 COLUMNS = "id name cron_expr timezone enabled next_run_at run_count last_status needs paused_reason"
 
 
@@ -30,7 +29,10 @@ def schedules() -> None:
     """List and change schedules."""
 
 
-for command in (import_crontab, export_crontab, explain, forecast):
+for command in (
+    *(import_crontab, export_crontab, explain, forecast),
+    *(ledger.backfill, ledger.history, ledger.fires, ledger.health),
+):
     schedules.add_command(command)
 
 
@@ -61,30 +63,15 @@ def definition_body(
     return body_of(fields, prompt=text, **named)
 
 
-def schedule_path(cli: Cli, workspace: str, given: str, *rest: str) -> str:
-    """The path of a schedule given by id or by name; an unknown name is left to the server."""
-    if not given.startswith("sch_"):
-        listed = cli.api.call("GET", workspace_path(workspace, "schedules"))["schedules"]
-        found = [row["id"] for row in listed if given in (row.get("name"), row["id"])]
-        if len(found) > 1:
-            raise Fault(
-                f"{len(found)} schedules are named {given}",
-                "a name need not be unique",
-                f"name one by its id: {', '.join(found)}",
-                REFUSED,
-            )
-        given = found[0] if found else given
-    return workspace_path(workspace, "schedules", given, *rest)
-
-
 @schedules.command("ls")
-@click.argument("workspace")
+@workspace_argument
 @connected
 def list_all(cli: Cli, workspace: str) -> None:
     """List the schedules of a workspace."""
     rows = cli.api.call("GET", workspace_path(workspace, "schedules"))["schedules"]
     if cli.output == "table":
         for row in rows:
+            row["next_run_at"] = row.get("next_run_at") if row.get("enabled", True) else "paused"
             row["needs"] = percent((row.get("forecast") or {}).get("share_percent"))
     show_rows(cli, rows, COLUMNS, f"no schedules yet: turnkeeper schedules add {workspace} …")
     needs = [row["forecast"] for row in rows if row.get("forecast")]
@@ -93,7 +80,7 @@ def list_all(cli: Cli, workspace: str) -> None:
 
 
 @schedules.command()
-@click.argument("workspace")
+@workspace_argument
 @click.option("--name", required=True)
 @definition
 @connected
@@ -102,15 +89,34 @@ def add(cli: Cli, workspace: str, **named: Any) -> None:
     body = definition_body(**named)
     if "cron_expr" not in body or "prompt" not in body:
         raise click.UsageError("a schedule needs --cron and --prompt (or --prompt-file)")
+    others = _namesakes(cli, workspace, body["name"])
     row = cli.api.call("POST", workspace_path(workspace, "schedules"), body)
     made = row.get("id", body["name"])
     show_done(cli, row, f"added {made}; see: turnkeeper schedules preview {workspace} {made}")
+    if others:
+        told = f"also named {body['name']}: {', '.join(others)}; from now on use their ids"
+        click.echo(plain(told), err=True)
     tell_need(row.get("forecast"))
 
 
+def _namesakes(cli: Cli, workspace: str, name: str) -> list[str]:
+    """The ids of those that have this name: it need not be unique, but then goes for none."""
+    listed = cli.api.call("GET", workspace_path(workspace, "schedules"))["schedules"]
+    return [row["id"] for row in listed if row.get("name") == name]
+
+
+@schedules.command()
+@workspace_argument
+@schedule_argument
+@connected
+def show(cli: Cli, workspace: str, schedule: str) -> None:
+    """Show one schedule."""
+    show_row(cli, cli.api.call("GET", schedule_path(cli, workspace, schedule)))
+
+
 @schedules.command("set")
-@click.argument("workspace")
-@click.argument("schedule")
+@workspace_argument
+@schedule_argument
 @click.option("--name")
 @definition
 @connected
@@ -123,8 +129,8 @@ def change(cli: Cli, workspace: str, schedule: str, **named: Any) -> None:
 
 
 @schedules.command()
-@click.argument("workspace")
-@click.argument("schedule")
+@workspace_argument
+@schedule_argument
 @connected
 def run(cli: Cli, workspace: str, schedule: str) -> None:
     """Fire a schedule now."""
@@ -133,8 +139,8 @@ def run(cli: Cli, workspace: str, schedule: str) -> None:
 
 
 @schedules.command()
-@click.argument("workspace")
-@click.argument("schedule")
+@workspace_argument
+@schedule_argument
 @click.option("--reason", default="")
 @connected
 def pause(cli: Cli, workspace: str, schedule: str, reason: str) -> None:
@@ -145,8 +151,8 @@ def pause(cli: Cli, workspace: str, schedule: str, reason: str) -> None:
 
 
 @schedules.command()
-@click.argument("workspace")
-@click.argument("schedule")
+@workspace_argument
+@schedule_argument
 @connected
 def resume(cli: Cli, workspace: str, schedule: str) -> None:
     """Make fires again."""
@@ -155,8 +161,8 @@ def resume(cli: Cli, workspace: str, schedule: str) -> None:
 
 
 @schedules.command("rm")
-@click.argument("workspace")
-@click.argument("schedule")
+@workspace_argument
+@schedule_argument
 @connected
 def remove(cli: Cli, workspace: str, schedule: str) -> None:
     """Delete a schedule."""
@@ -165,8 +171,8 @@ def remove(cli: Cli, workspace: str, schedule: str) -> None:
 
 
 @schedules.command()
-@click.argument("workspace")
-@click.argument("schedule")
+@workspace_argument
+@schedule_argument
 @click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True)
 @connected
 def preview(cli: Cli, workspace: str, schedule: str, count: int) -> None:
@@ -176,52 +182,9 @@ def preview(cli: Cli, workspace: str, schedule: str, count: int) -> None:
     if cli.output == "table":
         for moment in answer["next"]:
             click.echo(moment)
+        row = cli.api.call("GET", schedule_path(cli, workspace, schedule))
+        if not row.get("enabled", True):
+            next_step = f"turnkeeper schedules resume {workspace} {schedule}"
+            click.echo(f"paused: none of these is made until {next_step}", err=True)
     else:
         show_done(cli, answer, "")
-
-
-@schedules.command()
-@click.argument("workspace")
-@click.argument("schedule")
-@click.option("--start", required=True, help="RFC 3339, such as 2026-01-31T09:00:00Z.")
-@click.option("--end", required=True, help="RFC 3339; not included, and not in the future.")
-@click.option("--overlap-policy", help="buffer_all unless told otherwise.")
-@click.option("--dry-run", is_flag=True, help="Count only; nothing is made.")
-@click.option("--wait", is_flag=True, help="Until all its fires have ended.")
-@connected
-def backfill(
-    cli: Cli, workspace: str, schedule: str, dry_run: bool, wait: bool, **named: Any
-) -> None:
-    """Make the fires of a range that has passed; the same range again goes on."""
-    path = schedule_path(cli, workspace, schedule, "backfill")
-    body = {name: value for name, value in named.items() if value is not None}
-    answer = cli.api.call("POST", path, body | ({"dry_run": True} if dry_run else {}))
-    if dry_run:
-        left = answer["requested"] - answer["already"]
-        show_done(cli, answer, f"would make {left} of {answer['requested']} fires")
-        return
-    if wait:
-        answer = followed(cli, path, answer)
-    text = f"made {answer['made']} of {answer['requested']} fires, {answer['already']} were there"
-    if answer["stopped"]:
-        hit = answer["stopped"]
-        text += f"; stopped at {hit['limit_count']} by {hit['setting']}: repeat it to go on"
-    if answer["ended"]:
-        ends = ", ".join(f"{count} {state}" for state, count in answer["ended"].items())
-        text += f"; ended: {ends}"
-    show_done(cli, answer, text)
-
-
-def followed(cli: Cli, path: str, answer: dict[str, Any]) -> dict[str, Any]:
-    """The backfill when nothing of it waits or runs; with a bar on a terminal."""
-    stopped, never = answer["stopped"], threading.Event()
-    with click.progressbar(
-        length=answer["requested"], label="ended", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-        while True:
-            bar.update(round(answer["share_done"] * answer["requested"]) - bar.pos)
-            if not answer["waiting"] + answer["running"]:
-                return {**answer, "stopped": stopped}
-            never.wait(FOLLOW_S)
-            rows = cli.api.call("GET", path)["backfills"]
-            answer = next(row for row in rows if row["id"] == answer["id"])

@@ -4,6 +4,7 @@ import click
 
 from app.cli.client import workspace_path
 from app.cli.connection import Cli, connected, show_done, show_row, show_rows
+from app.cli.names import workspace_argument
 
 COLUMNS = "id turn_id state fence started_at age_s ceiling_at mechanism"
 
@@ -14,7 +15,7 @@ def sessions() -> None:
 
 
 @sessions.command("ls")
-@click.argument("workspace")
+@workspace_argument
 @connected
 def list_all(cli: Cli, workspace: str) -> None:
     """List the sessions of a workspace."""
@@ -23,7 +24,7 @@ def list_all(cli: Cli, workspace: str) -> None:
 
 
 @sessions.command()
-@click.argument("workspace")
+@workspace_argument
 @click.argument("session")
 @connected
 def show(cli: Cli, workspace: str, session: str) -> None:
@@ -32,7 +33,7 @@ def show(cli: Cli, workspace: str, session: str) -> None:
 
 
 @sessions.command()
-@click.argument("workspace")
+@workspace_argument
 @click.argument("session")
 @connected
 def checkpoint(cli: Cli, workspace: str, session: str) -> None:
@@ -42,7 +43,7 @@ def checkpoint(cli: Cli, workspace: str, session: str) -> None:
 
 
 @sessions.command()
-@click.argument("workspace")
+@workspace_argument
 @click.argument("session")
 @connected
 def end(cli: Cli, workspace: str, session: str) -> None:

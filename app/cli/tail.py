@@ -11,13 +11,15 @@ from app.cli.client import Api, ServerEvent, workspace_path
 from app.cli.connection import Cli, connected
 from app.cli.event_line import event_line
 from app.cli.faults import TIMED_OUT, UNREACHABLE, Fault
+from app.cli.names import optional_workspace
 from app.cli.plain_text import plain
+from app.cli.yaml_text import to_yaml
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 
 
 @click.command()
-@click.argument("workspace", required=False)
+@optional_workspace
 @click.option("--since", help="Also what happened before, such as 10m.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--colour/--no-colour", default=None, hidden=True)
@@ -34,6 +36,8 @@ def tail(
             data = _decoded(event)
             if is_ndjson:
                 click.echo(json.dumps(data, ensure_ascii=False))
+            elif cli.output == "yaml":
+                click.echo(f"---\n{to_yaml(data)}", nl=False)
             elif event.name == "snapshot":
                 click.echo(f"-- {plain(str(data.get('why', {}).get('sentence', '')))}")
             else:

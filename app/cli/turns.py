@@ -4,6 +4,7 @@ import click
 
 from app.cli.client import workspace_path
 from app.cli.connection import Cli, connected, show_done, show_row, show_rows
+from app.cli.names import workspace_argument
 
 COLUMNS = "id state lane origin attempt accepted_at ended_at mechanism"
 TERMINAL = frozenset(
@@ -27,7 +28,7 @@ def turns() -> None:
 
 
 @turns.command("ls")
-@click.argument("workspace")
+@workspace_argument
 @click.option("--state", help="Only turns in this state.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
 @connected
@@ -39,7 +40,7 @@ def list_all(cli: Cli, workspace: str, state: str | None, limit: int | None) -> 
 
 
 @turns.command()
-@click.argument("workspace")
+@workspace_argument
 @click.argument("turn")
 @connected
 def show(cli: Cli, workspace: str, turn: str) -> None:
@@ -48,7 +49,7 @@ def show(cli: Cli, workspace: str, turn: str) -> None:
 
 
 @turns.command()
-@click.argument("workspace")
+@workspace_argument
 @click.argument("turn")
 @connected
 def cancel(cli: Cli, workspace: str, turn: str) -> None:
@@ -58,7 +59,7 @@ def cancel(cli: Cli, workspace: str, turn: str) -> None:
 
 
 @turns.command()
-@click.argument("workspace")
+@workspace_argument
 @click.argument("turn")
 @click.option("--again", is_flag=True, help="Also where it was replayed before.")
 @connected

@@ -11,6 +11,7 @@ from app.cli.parameters import DURATION, body_of, required_change
 COLUMNS = "id url events workspaces enabled disabled_reason last_delivered_at"
 ATTEMPTS = "at workspace_id event event_id outcome attempt status duration_s code"
 OUTCOMES = click.Choice(["acked", "retry", "dead", "disabled"])
+FORMATS = click.Choice(["event", "slack"])
 
 
 @click.group()
@@ -34,6 +35,7 @@ def list_all(cli: Cli) -> None:
 @click.option("--event", "events", multiple=True, help="Default: every event.")
 @click.option("--workspace", "workspaces", multiple=True, help="Default: every workspace.")
 @click.option("--description", help="For people.")
+@click.option("--format", type=FORMATS, help="event: all of it; slack: one sentence.")
 @connected
 def create(
     cli: Cli, address: str, events: tuple[str, ...], workspaces: tuple[str, ...], **named: Any
@@ -55,6 +57,7 @@ def _show_secret(cli: Cli, row: dict[str, Any]) -> None:
 @click.option("--to", "address", metavar="URL", help="Where to send from now on.")
 @click.option("--event", "events", multiple=True)
 @click.option("--workspace", "workspaces", multiple=True)
+@click.option("--format", type=FORMATS)
 @click.option("--enable/--disable", "enabled", default=None)
 @connected
 def change(cli: Cli, webhook_id: str, address: str | None, **named: Any) -> None:

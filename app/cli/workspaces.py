@@ -7,6 +7,7 @@ import click
 
 from app.cli.client import workspace_path
 from app.cli.connection import Cli, connected, show_done, show_row, show_rows
+from app.cli.names import optional_workspace, workspace_argument
 from app.cli.parameters import DURATION, FIELD, body_of, required_change
 from app.cli.plain_text import duration
 
@@ -54,7 +55,7 @@ def list_all(cli: Cli) -> None:
 
 
 @workspaces.command()
-@click.argument("workspace")
+@workspace_argument
 @connected
 def show(cli: Cli, workspace: str) -> None:
     """Show one workspace."""
@@ -65,7 +66,7 @@ def show(cli: Cli, workspace: str) -> None:
 
 
 @workspaces.command()
-@click.argument("workspace", required=False)
+@optional_workspace
 @limits
 @connected
 def create(
@@ -74,11 +75,13 @@ def create(
     """Create a workspace (the server makes an id when none is given)."""
     row = cli.api.call("POST", "/workspaces", body_of(fields, id=workspace, **named))
     made = row.get("id", workspace)
-    show_done(cli, row, f"created {made}; next: turnkeeper run -w {made} -- COMMAND {{prompt}}")
+    runtime = f"run -w {made} -- COMMAND {{prompt}}"
+    command = f"send {made} hello --wait" if row.get("agent_url") else runtime
+    show_done(cli, row, f"created {made}; next: turnkeeper {command}")
 
 
 @workspaces.command("set")
-@click.argument("workspace")
+@workspace_argument
 @limits
 @connected
 def change(cli: Cli, workspace: str, fields: tuple[tuple[str, Any], ...], **named: Any) -> None:
@@ -89,7 +92,7 @@ def change(cli: Cli, workspace: str, fields: tuple[tuple[str, Any], ...], **name
 
 
 @workspaces.command()
-@click.argument("workspace")
+@workspace_argument
 @click.option("--reason", default="", help="Shown to whoever asks why nothing runs.")
 @connected
 def pause(cli: Cli, workspace: str, reason: str) -> None:
@@ -99,7 +102,7 @@ def pause(cli: Cli, workspace: str, reason: str) -> None:
 
 
 @workspaces.command()
-@click.argument("workspace")
+@workspace_argument
 @connected
 def resume(cli: Cli, workspace: str) -> None:
     """Give out turns again."""
@@ -108,7 +111,7 @@ def resume(cli: Cli, workspace: str) -> None:
 
 
 @workspaces.command("rm")
-@click.argument("workspace")
+@workspace_argument
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @connected
 def remove(cli: Cli, workspace: str, yes: bool) -> None:

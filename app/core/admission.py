@@ -26,6 +26,7 @@ class Pace(StrEnum):
     REQUEST = "request"
     STREAM = "stream"  # opening an event stream; a reader that reconnects does not stop the rest
     AGENT = "agent"  # beats, polls and reports, counted in each workspace
+    TOOL = "tool"  # what a running agent calls, as above; a loop of it stops no beat
     LATER = "later"  # the route counts for itself, once it knows the workspace
 
 
@@ -33,6 +34,7 @@ SETTING_OF = {
     Pace.REQUEST: "rate_limit_per_min",
     Pace.STREAM: "rate_limit_per_min",
     Pace.AGENT: "agent_rate_limit_per_min",
+    Pace.TOOL: "agent_rate_limit_per_min",
 }
 
 
@@ -46,7 +48,7 @@ def admit(
     """The token of this text, its request counted; None where it is unknown, expired or revoked.
 
     Args:
-        workspace_id: counted there alone, where ``pace`` is the agent's.
+        workspace_id: counted there alone, where ``pace`` is the agent's or its tools'.
         known: a token that is not a stored one.
 
     Raises:
@@ -56,7 +58,7 @@ def admit(
     setting = SETTING_OF.get(pace)
     limit = getattr(platform.settings, setting) if setting else 0
     digest = tokens.digest(text)
-    where_to = workspace_id or "" if pace is Pace.AGENT else ""
+    where_to = workspace_id or "" if pace in (Pace.AGENT, Pace.TOOL) else ""
     counted = f"{digest[:32]}:{pace}"
     outcome, *told = platform.run(
         "admit",

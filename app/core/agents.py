@@ -56,10 +56,10 @@ def due(platform: Platform, limit: int, hold_s: float) -> list[str]:
     return platform.run_control("agents_due", limit=limit, hold_ms=round(hold_s * 1000))[1:]
 
 
-def wait(platform: Platform, wait_s: float) -> bool:
-    """Until somebody watches a workspace at once. Returns whether somebody did."""
+def wait(platform: Platform, wait_s: float) -> str:
+    """Until somebody watches a workspace at once. Returns which; empty: none."""
     found = platform.clients.blocking.blpop([keys.AGENTS_WAKE], timeout=min(wait_s, BLOCK_S))
-    return found is not None
+    return str(found[1]) if found else ""
 
 
 def repair(platform: Platform, workspace_ids: Sequence[str]) -> None:
@@ -102,9 +102,14 @@ def hold(
     token: str,
     lease_s: float,
     sends: bool = False,
+    push_digest: str = "",
 ) -> Held | Gone | Later:
-    """Hold a session, or hold it on; ``sends`` marks it as sent. A lease of 0 puts it down."""
-    args = _args(session_id, token, lease_s, sends)
+    """Hold a session, or hold it on; ``sends`` marks it as sent. A lease of 0 puts it down.
+
+    Args:
+        push_digest: of the secret with which the agent may push; kept with the mark.
+    """
+    args = _args(session_id, token, lease_s, sends, push_digest)
     return _read(platform.run("agent_hold", workspace_id, **args))
 
 
@@ -117,12 +122,15 @@ def hold_on(
     return [reply if isinstance(reply, TurnkeeperError) else _read(reply) for reply in replies]
 
 
-def _args(session_id: str, token: str, lease_s: float, sends: bool) -> dict[str, Any]:
+def _args(
+    session_id: str, token: str, lease_s: float, sends: bool, push_digest: str = ""
+) -> dict[str, Any]:
     return {
         "session_id": session_id,
         "token": token,
         "lease_ms": round(lease_s * 1000),
         "sends": sends,
+        "push_digest": push_digest,
     }
 
 

@@ -25,17 +25,20 @@ from app.core.settings import env_name
 # is made again by whoever made it; see docs/operations.md.
 CONFIRMED = frozenset(
     (
-        *("submit", "follow", "cancel", "expire", "append"),
-        *("claim", "bind", "start", "ask", "finish", "release", "reap"),
+        *("submit", "follow", "replay", "discard", "cancel", "expire", "append"),
+        *("claim", "bind", "start", "note", "say", "ask", "finish", "release", "decline", "reap"),
+        *("agent_hold", "deliver"),  # sent to its agent once, and under which name it works there
         *("workspace_put", "schedule_put", "schedule_remove", "memory_put", "memory_delete"),
         *("push_put", "push_remove", "line_open", "line_close", "line_settle"),
     )
 )
 UNCONFIRMED = frozenset(
     (
-        *("heartbeat", "late", "offline", "progress", "stall", "take", "deliver"),
+        *("heartbeat", "late", "offline", "progress", "stall", "take"),
         *("watch", "overdue", "ring", "dispatcher", "webhook_put"),  # of the control side
-        *("fire", "forecast", "line_take", "memory_read", "memory_seen", "memory_tell", "trim"),
+        *("admit", "token_swap", "agent_watch", "agents_due", "replay_run_put"),  # of it, too
+        *("fire", "forecast", "line_take", "memory_read", "memory_seen", "memory_tell"),
+        *("trim", "bury", "alert", "agent_push"),
     )
 )
 MARK_MS = 1000

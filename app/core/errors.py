@@ -50,6 +50,12 @@ class SessionNotFound(NotFound):
     code = "session_not_found"
 
 
+class SessionEnded(TurnkeeperError):
+    """The session has ended; nothing more is wanted of it."""
+
+    code = "session_ended"
+
+
 class ScheduleNotFound(NotFound):
     """No schedule has this id."""
 

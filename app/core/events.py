@@ -43,6 +43,8 @@ NAMES: Mapping[str, str] = {
     "POLICY_CHANGED": "a prompt or a memory changed",
     "POLICY_SEEN": "a session has recalled what was committed after it began",
     "OPERATOR_ACTED": "a person changed something through the API or the pages; who, and what",
+    "ALERT_OPENED": "something needs a person's attention, and has for a while",
+    "ALERT_RECOVERED": "it no longer does, and has not for a while",
     "WRITE_FENCED": "a write under a stale fence was refused",
     "LIMIT_HIT": "a limit acted; the mechanism, limit, setting and measured value are named",
 }
@@ -65,7 +67,9 @@ class Event:
         """As it goes over the wire: the field platform's four, and ours beside them."""
         whole: dict[str, Any] = {
             "event": self.event,
-            "workspace_id": self.workspace_id,
+            "workspace_id": (
+                None if self.workspace_id == keys.PLATFORM_PLACE else self.workspace_id
+            ),
             "timestamp": rfc3339(int(self.id.split("-")[0])) if self.id else None,
             "payload": _on_the_wire(self.payload),
             "id": self.id,

@@ -8,7 +8,7 @@ subject names what would have moved meanwhile: a due time, a session, the fence 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from app.core import cron, keys
+from app.core import agents, cron, keys
 from app.core.invariants import Snapshot, Violation
 from app.core.platform import Platform
 
@@ -21,25 +21,28 @@ class Hints:
     look_at: float | None
     is_taken: bool
     due: Mapping[str, float | None]
+    agent_at: float | None = None
 
 
 def read(platform: Platform, stored: Snapshot) -> Hints:
     """The hints on a snapshot's workspace; a ring that was taken counts as none."""
     members = {key: str(keys.DueMember(stored.workspace_id, key)) for key in stored.due}
     pipe = platform.clients.control.pipeline(transaction=False)
-    for name in (keys.READY, keys.DEADLINES, keys.DEADLINES_TAKEN):
+    for name in (keys.READY, keys.DEADLINES, keys.DEADLINES_TAKEN, keys.AGENTS):
         pipe.zscore(name, stored.workspace_id)
     for member in members.values():
         pipe.zscore(keys.DUE, member)
-    ring, look_at, taken, *due = pipe.execute()
-    return Hints(ring is not None, look_at, taken is not None, dict(zip(members, due, strict=True)))
+    ring, look_at, taken, agent_at, *due = pipe.execute()
+    hints = dict(zip(members, due, strict=True))
+    return Hints(ring is not None, look_at, taken is not None, hints, agent_at)
 
 
 def doubts(stored: Snapshot, hints: Hints) -> list[Violation]:
     """What is missing, too late or overdue by the hints."""
     if stored.workspace.get("status") == "removed":
         return []
-    return [*_unrung(stored, hints), *_unwatched(stored, hints), *_undue(stored, hints)]
+    found = [*_unrung(stored, hints), *_unwatched(stored, hints), *_unserved(stored, hints)]
+    return [*found, *_undue(stored, hints)]
 
 
 def _unrung(stored: Snapshot, hints: Hints) -> Iterator[Violation]:
@@ -65,6 +68,13 @@ def _unwatched(stored: Snapshot, hints: Hints) -> Iterator[Violation]:
         elif ceiling_at is not None and hints.look_at > ceiling_at:
             text = f"the next look is after the ceiling of session {key}"
             yield Violation("session_unwatched", key, text)
+
+
+def _unserved(stored: Snapshot, hints: Hints) -> Iterator[Violation]:
+    for key in stored.sets["live"] if hints.agent_at is None else ():
+        if (stored.sessions.get(key) or {}).get("adapter") == agents.A2A:
+            text = f"no worker is to look at the agent of session {key}"
+            yield Violation("agent_unwatched", key, text)
 
 
 def _undue(stored: Snapshot, hints: Hints) -> Iterator[Violation]:

@@ -50,6 +50,7 @@ CODES: Final[Mapping[str, str]] = {
     "sums_disagree": "The sizes agree: turns, sessions, streams, counters, ledger.",
     "waiting_unrung": "Who has room and waiting turns is rung for.",
     "session_unwatched": "The reaper is to look at every live session before its ceiling.",
+    "agent_unwatched": "A worker is to look at every live session whose agent is behind a URL.",
     "session_past_ceiling": "No session outlives its ceiling.",
     "due_unhinted": "The scheduler is to look at every schedule by its due time.",
     "fire_overdue": "No due time stays behind.",

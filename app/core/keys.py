@@ -136,6 +136,8 @@ NAMES = {
     "owed": "owed",  # zset: open line -> ms of the oldest event it may owe; bounds the trimming
     "deliveries": "deliveries",  # stream: attempts to deliver to webhooks and push receivers
     "delivered": "delivered",  # hash: outcome of an attempt -> how often
+    # hash: condition -> since when it holds, whether that was told, since when it is gone
+    "alerts": "alerts",
     "confirm": "confirm",  # empty, short-lived: written behind a change that replicas must confirm
     "wake": "wake",  # channel: an event id, or a transient event as JSON
 }
@@ -147,6 +149,8 @@ def of(workspace_id: str) -> WorkspaceKeys:
     return WorkspaceKeys(workspace_id)
 
 
+# Where the events stand that concern no workspace; what covers all workspaces covers it.
+PLATFORM_PLACE = "platform:"
 GLOBAL_TAG = "global:"  # no workspace's id has a colon in it
 
 

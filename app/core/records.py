@@ -111,3 +111,5 @@ class Session(Record):
     cancel_reason: str | None = None
     noted_at: int | None = None
     tokens: Sequence[str] = ()
+    push_digest: str | None = None
+    pushes: int = 0

@@ -15,11 +15,21 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from app.core import dead_letters, invariant_reports, keys, lines, policy, workspaces
+from app.core import (
+    dead_letters,
+    fleet,
+    fleet_metrics,
+    invariant_reports,
+    keys,
+    lines,
+    workspaces,
+)
+from app.core.fleet import Row
 from app.core.platform import Platform
 from app.core.settings import Settings
 
 CACHE_S = 2.0
+PAGE = 500
 
 COUNTERS = {
     "MESSAGE_QUEUED": ("turnkeeper_turns_queued", "Turns accepted, scheduled fires not counted."),
@@ -45,6 +55,8 @@ COUNTERS = {
     "TURN_DISCARDED": ("turnkeeper_dead_letters_discarded", "Dead letters given up."),
     "TURN_STALLED": ("turnkeeper_turns_stalled", "Sessions found without progress."),
     "WRITE_FENCED": ("turnkeeper_writes_fenced", "Writes refused under a stale fence."),
+    "ALERT_OPENED": ("turnkeeper_alerts_opened", "Alerts told: something needs a person."),
+    "ALERT_RECOVERED": ("turnkeeper_alerts_recovered", "Alerts told to be over."),
     "LIMIT_HIT": ("turnkeeper_limits_hit", "Limits that acted."),
 }
 
@@ -109,11 +121,34 @@ class Collector:
 
     def _read(self) -> Iterator[Metric]:
         platform = self._platform
-        found = workspaces.listing(platform)
-        known = list(workspaces.all_ids(platform))  # removed ones too: no counter falls
-        totals = self._sums(known, "stats")
+        now, known = platform.now_ms(), list(workspaces.all_ids(platform))
+        rows = [
+            row
+            for start in range(0, len(known), PAGE)
+            for row in fleet.read(platform, known[start : start + PAGE], now)
+        ]
+        # Of the counters removed ones too, so that none falls.
+        totals = self._sums([*known, keys.PLATFORM_PLACE], "stats")
         for event, (name, text) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=totals.get(event, 0))
+        yield from self._sizes([row.workspace for row in rows])
+        yield from fleet_metrics.read(platform, rows, known, now)
+        yield GaugeMetricFamily(
+            "turnkeeper_dead_letters",
+            "Dead letters that nobody has looked after.",
+            sum(dead_letters.counts(platform, known).values()),
+        )
+        yield self._stale(rows)
+        control = platform.clients.control
+        yield GaugeMetricFamily(
+            "turnkeeper_workspaces_ready", "Workspaces in the ready set.", control.zcard(keys.READY)
+        )
+        yield self._ticks()
+        yield from self._invariants()
+        yield from self._deliveries()
+        yield self._limited()
+
+    def _sizes(self, found: list[workspaces.Workspace]) -> Iterator[Metric]:
         states = GaugeMetricFamily(
             "turnkeeper_workspaces", "Workspaces by status.", labels=["status"]
         )
@@ -138,20 +173,6 @@ class Collector:
             "Sessions ended by the platform that their agent still reports.",
             sum(item.zombie_count for item in found),
         )
-        yield GaugeMetricFamily(
-            "turnkeeper_dead_letters",
-            "Dead letters that nobody has looked after.",
-            sum(dead_letters.counts(platform, known).values()),
-        )
-        yield self._stale(found)
-        control = platform.clients.control
-        yield GaugeMetricFamily(
-            "turnkeeper_workspaces_ready", "Workspaces in the ready set.", control.zcard(keys.READY)
-        )
-        yield self._ticks()
-        yield from self._invariants()
-        yield from self._deliveries()
-        yield self._limited()
 
     def _ticks(self) -> Metric:
         ticks = GaugeMetricFamily(
@@ -176,16 +197,15 @@ class Collector:
             (last.ended_at or 0) / 1000,
         )
 
-    def _stale(self, found: list[workspaces.Workspace]) -> Metric:
-        fresh = policy.read_many(self._platform, found).values()
+    def _stale(self, rows: list[Row]) -> Metric:
         return GaugeMetricFamily(
             "turnkeeper_policy_stale_sessions",
             "Live sessions whose prompt or memories have changed since they looked.",
-            sum(row.stale_since is not None for rows in fresh for row in rows),
+            sum(one.stale_since is not None for row in rows for one in row.freshness),
         )
 
     def _deliveries(self) -> Iterator[Metric]:
-        known = list(workspaces.all_ids(self._platform))
+        known = [*workspaces.all_ids(self._platform), keys.PLATFORM_PLACE]
         attempts = CounterMetricFamily(
             "turnkeeper_webhook_deliveries_total",
             "Attempts to deliver an event to a webhook or push receiver, by what came of them.",

@@ -245,7 +245,7 @@ def _traced(platform: Platform, workspace_id: str, wish: Replay) -> str:
     if not wish.traceparent:
         return ""
     body, _ = read_parts(platform, workspace_id, wish.turn_id)
-    return json.dumps(body | {"traceparent": wish.traceparent}, ensure_ascii=False)
+    return json.dumps((body or {}) | {"traceparent": wish.traceparent}, ensure_ascii=False)
 
 
 def expire(platform: Platform, workspace_id: str) -> int | None:

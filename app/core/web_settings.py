@@ -47,7 +47,11 @@ class WebSettings(BaseModel):
         1_048_576, ge=1024, description="What was said in a turn, as kept; the oldest goes first."
     )
     push_configs_max: int = Field(10, ge=1, description="Push configurations of one turn.")
-    public_url: str = Field("", description="Our address in agent cards; empty: as asked for.")
+    public_url: str = Field(
+        "",
+        description="Our address in agent cards, and for agents that push; empty: as asked for, "
+        "and no pushes.",
+    )
     public_cards: bool = Field(False, description="Agent cards are shown without a token.")
     open_loopback: bool = Field(
         False, description="Programs on this machine read and send without a token; development."
@@ -67,7 +71,8 @@ class WebSettings(BaseModel):
         6_000,
         ge=0,
         le=60_000_000,
-        description="Beats, polls and reports of one token in one workspace a minute; 0: any.",
+        description="Beats, polls and reports of one token in one workspace a minute, and as many "
+        "calls of tools; 0: any.",
     )
     streams_per_token_max: int = Field(
         500, ge=1, description="Event streams of one token open in one web process."
@@ -80,4 +85,26 @@ class WebSettings(BaseModel):
     )
     token_retention_s: Seconds = Field(
         604_800, ge=0, description="How long an expired token stays in the list."
+    )
+    alert_interval_s: Seconds = Field(
+        10,
+        ge=0,
+        description="How often it is looked for what needs a person's attention; 0: never.",
+    )
+    alert_hold_s: Seconds = Field(
+        15, ge=0, description="So long a condition must hold, or be gone, before that is told."
+    )
+    alert_repeat_s: Seconds = Field(
+        600, ge=0, description="A condition of a workspace is told anew after this at the earliest."
+    )
+    metrics_workspaces_max: int = Field(
+        0,
+        ge=0,
+        description="Workspaces with metrics of their own, those in most trouble; 0: none.",
+    )
+    scale_ready_per_worker: int = Field(
+        50, ge=1, description="Workspaces in the ready set for one dispatch worker, for a scaler."
+    )
+    scale_workers_max: int = Field(
+        10, ge=1, description="Dispatch workers a scaler is told to run at most."
     )

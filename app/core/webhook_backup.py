@@ -21,16 +21,18 @@ DISABLED = "taken in from a backup: rotate its secret, give that to the receiver
 
 def records(platform: Platform) -> Iterator[Item]:
     """Every webhook, oldest first."""
-    return map(_item, webhooks.listing(platform))
+    return map(item_of, webhooks.listing(platform))
 
 
-def _item(found: Webhook) -> Item:
+def item_of(found: Webhook) -> Item:
+    """What an operator said of a webhook, and its id."""
     return {
         "id": found.id,
         "url": found.url,
         "events": list(found.events),
         "workspaces": list(found.workspaces),
         "description": found.description,
+        "format": found.format,
     }
 
 
@@ -54,7 +56,7 @@ def put(platform: Platform, item: Mapping[str, Any], is_dry: bool) -> tuple[str,
     """
     said = {name: value for name, value in item.items() if name != "id"}
     try:
-        has = _item(webhooks.get(platform, item["id"]))
+        has = item_of(webhooks.get(platform, item["id"]))
     except NotFound:
         if not is_dry:
             webhooks.create(platform, said, webhook_id=item["id"], disabled_reason=DISABLED)

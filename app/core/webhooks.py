@@ -17,6 +17,7 @@ from app.core.errors import InvalidInput, NotFound, WebhookChanged
 from app.core.platform import Platform
 
 EVERYTHING = "*"
+EVENT, SLACK = "event", "slack"
 ROTATION_S = 86_400
 TRIES = 5
 DISABLED_BY_OPERATOR = "disabled by the operator"
@@ -28,7 +29,8 @@ class Webhook:
 
     ``since``: what happened before is not owed. ``old_secret`` signs beside the new one until
     ``old_secret_until``. ``failed_count``: the attempts after which the platform disabled it.
-    ``events`` and ``workspaces`` hold ``*`` for all.
+    ``events`` and ``workspaces`` hold ``*`` for all. ``format``: the whole event, or one sentence
+    as Slack takes it.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Webhook:
     since: int
     version: int = 1
     description: str = ""
+    format: str = EVENT
     enabled: bool = True
     disabled_reason: str | None = None
     failed_count: int | None = None
@@ -265,7 +268,7 @@ def remove(platform: Platform, webhook_id: str) -> None:
 def _reach(platform: Platform, webhook: Webhook) -> Sequence[str]:
     """The workspaces of a webhook as far as they exist."""
     if EVERYTHING in webhook.workspaces:
-        return list(platform.clients.control.zrange(keys.WORKSPACES, 0, -1))
+        return [*platform.clients.control.zrange(keys.WORKSPACES, 0, -1), keys.PLATFORM_PLACE]
     known = platform.clients.control.zmscore(keys.WORKSPACES, list(webhook.workspaces))
     return [one for one, at in zip(webhook.workspaces, known, strict=True) if at is not None]
 

@@ -6,10 +6,9 @@ from typing import Any
 
 from flask import Response, request
 
-from app.core import attention, history, keys, ledger, timings, workspaces
+from app.core import attention, history, keys, ledger, overview, timings, vitals
 from app.core import fleet as core
 from app.core.admission import Pace, admit
-from app.core.attention import Attention, Vitals
 from app.core.clock import rfc3339
 from app.core.history import Sample
 from app.core.platform import Platform
@@ -39,17 +38,10 @@ def fleet() -> Response:
     if found is None:
         return page("login.html", 401)
     now = here.now_ms()
-    rows = [
-        row
-        for row in core.read(here, list(workspaces.all_ids(here)), now)
-        if found.allows("read", row.workspace.id, row.workspace.stored.get("team"))
-    ]
+    rows = overview.reached(here, found, now)
     query = request.args.get("q", "").strip()
     wanted = filters.parse(query)
-    shown = sorted(
-        (row for row in rows if wanted.passes(row, now)),
-        key=lambda row: (-row.oldest_wait_ms, row.name),
-    )
+    shown = [row for row in rows if wanted.passes(row, now)]
     sees_all = found.allows("read", None)
     return page(
         "fleet.html",
@@ -60,29 +52,10 @@ def fleet() -> Response:
         query=query,
         fault=wanted.fault,
         strips=strips(here, shown[:SHOWN_MAX]),
-        items=items(here, rows, now, sees_all),
+        items=overview.items(here, rows, now, sees_all),
         tiles=_tiles(here, rows, now),
         charts=_charts(history.read(here, CHARTED)) if sees_all else [],
         can_operate=found.allows("operate", None) or bool(set(found.scopes) & {"operate", "admin"}),
-    )
-
-
-def items(here: Platform, rows: Sequence[core.Row], now: int, sees_all: bool) -> list[Attention]:
-    """The attention strip, the worst first."""
-    found = [one for row in rows if (one := attention.of_row(row, now, here.settings))]
-    if sees_all:
-        found += attention.of_platform(vitals(here, rows, now))
-    return attention.rank(found)
-
-
-def vitals(here: Platform, rows: Sequence[core.Row], now: int) -> Vitals:
-    """What the platform's own processes left of themselves."""
-    ticks = here.clients.control.hgetall(keys.TICKS)
-    return Vitals(
-        now=now,
-        ticks={job: int(at) for job, at in ticks.items()},
-        dispatchers=int(here.run_control("dispatcher", slice_id="", ttl_ms=0)[1]),
-        waiting=sum(row.workspace.depth for row in rows),
     )
 
 
@@ -112,7 +85,7 @@ def _tiles(here: Platform, rows: Sequence[core.Row], now: int) -> list[tuple[str
     slots = sum(row.workspace.slots for row in rows if row.workspace.capacity)
     waiting = sum(row.workspace.depth for row in rows)
     oldest = max((row.oldest_wait_ms for row in rows), default=0)
-    live = vitals(here, rows, now)
+    live = vitals.read(here, sum(row.workspace.depth for row in rows), now)
     heard = [job for job, at in live.ticks.items() if now - at < attention.SILENT_S * 1000]
     samples = history.read(here)
     made = sum(history.growth(samples, "CRON_QUEUED"))

@@ -213,7 +213,7 @@ def push_too_many(kernel: Kernel) -> None:
 
 def replay(kernel: Kernel, turn_id: str = "trn_unknown", schedule_id: str = "") -> None:
     """The script alone: the kernel looks for the turn before it."""
-    given = {"turn_id": turn_id, "new_id": "trn_new", "again": False, "run_id": ""}
+    given = {"turn_id": turn_id, "new_id": "trn_new", "again": False, "run_id": "", "body": ""}
     kernel.run("replay", schedule_id=schedule_id, mode="replay", **given)
 
 

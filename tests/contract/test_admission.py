@@ -70,19 +70,22 @@ def test_admit_gives_back_one_with_each_interval(kernel: Kernel, pass_ms: Pass) 
 def test_admit_counts_each_pace_and_each_token_apart(kernel: Kernel) -> None:
     small, (text, token), (other, _) = kernel.tuned(**RATE), made(kernel), made(kernel)
     use_up(small, text)
-    for pace in (Pace.STREAM, Pace.AGENT, Pace.LATER):
+    for pace in (Pace.STREAM, Pace.AGENT, Pace.TOOL, Pace.LATER):
         assert ask(small, text, pace, "w1") == token
     assert ask(small, other) is not None
 
 
-def test_admit_counts_an_agent_in_each_workspace_that_its_token_reaches(kernel: Kernel) -> None:
+@pytest.mark.parametrize("pace", [Pace.AGENT, Pace.TOOL])
+def test_admit_counts_an_agent_in_each_workspace_that_its_token_reaches(
+    kernel: Kernel, pace: Pace
+) -> None:
     small, (text, _), (own, _) = kernel.tuned(**RATE), made(kernel), made(kernel, workspaces=["w1"])
-    use_up(small, text, Pace.AGENT, "w1")
-    assert ask(small, text, Pace.AGENT, "w2") is not None
-    use_up(small, own, Pace.AGENT, "w2")  # not its own: no count of its own
+    use_up(small, text, pace, "w1")
+    assert ask(small, text, pace, "w2") is not None
+    use_up(small, own, pace, "w2")  # not its own: no count of its own
     with pytest.raises(RateLimited):
-        ask(small, own, Pace.AGENT, "w3")
-    assert ask(small, own, Pace.AGENT, "w1") is not None
+        ask(small, own, pace, "w3")
+    assert ask(small, own, pace, "w1") is not None
 
 
 def test_admit_of_an_unknown_token_leaves_nothing(kernel: Kernel) -> None:
@@ -247,6 +250,8 @@ def test_a_flood_of_one_kind_does_not_hide_another(kernel: Kernel) -> None:
     for _ in range(5):
         with pytest.raises(StaleFence):
             tight.progress(replace(session, fence=session.fence + 7))
+        with pytest.raises(StaleFence):
+            tight.say(replace(session, fence=session.fence + 7))
     with pytest.raises(StaleFence):
         tight.finish(replace(session, fence=session.fence + 7))
     writing = [row["payload"]["writing"] for row in kernel.events("WRITE_FENCED")]

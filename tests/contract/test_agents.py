@@ -78,6 +78,30 @@ def test_agent_hold_of_an_ended_session_says_gone(kernel: Kernel) -> None:
     assert isinstance(told, Gone) and told.session and told.session.ended_at
 
 
+def test_agent_hold_keeps_the_digest_that_came_with_the_mark(kernel: Kernel) -> None:
+    session = live(kernel)
+    agents.hold(kernel.platform, kernel.id, session.id, "a", 5, False, "early")
+    assert kernel.session(session.id).push_digest is None
+    for digest in ("first", "second", ""):  # only the first went out with the message
+        agents.hold(kernel.platform, kernel.id, session.id, "a", 5, True, digest)
+        assert kernel.session(session.id).push_digest == "first"
+
+
+def test_agent_push_counts_while_the_session_lives(kernel: Kernel) -> None:
+    session = live(kernel)
+    agents.hold(kernel.platform, kernel.id, session.id, "a", 5, True, "digest")
+    for count in (1, 2):
+        assert kernel.run("agent_push", session_id=session.id) == ["ok", count]
+        assert kernel.session(session.id).pushes == count
+    before = kernel.session(session.id)
+    assert isinstance(hold(kernel, session, "a"), Held)
+    assert kernel.session(session.id).pushes == before.pushes
+    kernel.finish(session)
+    assert kernel.run("agent_push", session_id=session.id) == ["gone"]
+    assert kernel.run("agent_push", session_id="ses_unknown") == ["gone"]
+    assert kernel.session(session.id).pushes == 2
+
+
 def decline(kernel: Kernel, session: Session, mechanism: str = "busy", after_s: float = 0) -> str:
     here = (kernel.platform, kernel.id, session.id, session.fence)
     return agents.decline(*here, mechanism, "as told", after_s)
@@ -149,7 +173,8 @@ def test_agent_watch_lets_an_earlier_look_stand_and_wakes_who_waits(
     pass_ms(60)
     assert "w9" in agents.due(kernel.platform, 10, 5), "the earlier look stands"
     agents.watch(kernel.platform, "w9", 0)
-    assert agents.wait(kernel.platform, 0.1)
+    assert agents.wait(kernel.platform, 0.1) == "w9"
+    assert agents.wait(kernel.platform, 0.01) == ""
     assert "w9" in agents.due(kernel.platform, 10, 5)
 
 

@@ -84,9 +84,9 @@ def test_what_has_begun_once_does_not_expire_while_it_waits_again(
 def test_what_was_claimed_and_never_begun_expires_when_it_comes_back(
     kernel: Kernel, pass_ms: Pass
 ) -> None:
-    turn_id = kernel.submit(expires_in_s=0.05).turn_id
+    turn_id = kernel.submit(expires_in_s=PAUSE_MS / 1000).turn_id
     kernel.release(kernel.claimed().session)
-    pass_ms(60)
+    pass_ms(PAUSE_MS + 10)
     kernel.expire()
     assert kernel.turn(turn_id).state == "expired"
 

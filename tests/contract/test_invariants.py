@@ -248,6 +248,10 @@ HINTS: dict[str, Callable[[Scene], object]] = {
         s.kernel.platform.clients.control.zrem(keys.READY, "ws"),
     ),
     "session_unwatched": lambda s: s.kernel.platform.clients.control.zrem(keys.DEADLINES, "ws"),
+    "agent_unwatched": lambda s: (
+        s.kernel.data.hset(s.kernel.keys["workspace"], "agent_url", "http://127.0.0.1:1/"),
+        s.set("sessions", s.session, adapter="a2a"),
+    ),
     "session_past_ceiling": lambda s: s.set("sessions", s.session, ceiling_at=1),
     "due_unhinted": lambda s: s.kernel.platform.clients.control.delete(keys.DUE),
     "fire_overdue": lambda s: schedules.hint_due(
@@ -278,7 +282,9 @@ def test_a_hint_that_lags_is_reported_only_when_it_stands_at_a_later_look(
         assert set(broken(scene)) == {code}
 
 
-@pytest.mark.parametrize("code", ["session_unwatched", "due_unhinted", "waiting_unrung"])
+@pytest.mark.parametrize(
+    "code", ["session_unwatched", "agent_unwatched", "due_unhinted", "waiting_unrung"]
+)
 def test_a_hint_that_the_sweep_repairs_is_never_reported(scene: Scene, code: str) -> None:
     HINTS[code](scene)
     assert broken(scene) == []

@@ -131,5 +131,5 @@ def test_a_call_that_never_returns_ends_though_the_reaper_was_killed_meanwhile(
     assert scene.facts["kills"] >= 2
     assert scene.facts["state_while_dead"] not in ("force_idled", "completed")
     assert scene.facts["state"] == "force_idled"
-    assert after_s <= 3 + REAP_S, "its start, and one tick"
+    assert after_s <= 10 + REAP_S, "its start on a busy machine, and one tick"
     assert len(scene.told("SESSION_ENDED")) == 1

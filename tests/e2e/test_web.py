@@ -153,7 +153,7 @@ def test_a_signal_ends_open_streams_and_polls_with_a_word(
     web.process.wait(5)
     took_s = time.monotonic() - began_at
     print(f"{number.name} with 20 streams and a poll: {took_s:.2f} s")
-    assert took_s < 3
+    assert took_s < 6
 
 
 def bind_one(redis_url: str, web: Process) -> str:

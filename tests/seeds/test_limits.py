@@ -352,7 +352,14 @@ NO_LIMITS = {
     PACE: "reap_interval_s sweep_interval_s dispatch_slice_s claims_per_visit stream_ping_s "
     "redeliver_after_s retry_backoff_s retry_backoff_max_s lane_max_wait_s poll_wait_max_s "
     "message_wait_s redis_pool_size invariants_interval_s "
-    "webhook_retry_s webhook_retry_max_s webhook_slots a2a_ping_s",
+    "webhook_retry_s webhook_retry_max_s webhook_slots a2a_ping_s agent_poll_s agent_poll_max_s "
+    "agent_probe_s follow_slots alert_interval_s alert_hold_s alert_repeat_s "
+    "scale_ready_per_worker",
+    "when a person is told; the condition names limit and measured value": "alert_streak_count "
+    "alert_wait_s alert_policy_stale_s",
+    "what is told to a scaler or Prometheus at most; the work goes on": "scale_workers_max "
+    "metrics_workspaces_max",
+    "an agent's answer has no slot, or is late (test_ill_agents.py)": "hold_slots agent_timeout_s",
     "retention of what has ended: a later request for it is told so (404)": "turns_kept "
     "turn_retention_s fires_kept idempotency_ttl_s deliveries_kept token_retention_s",
     "a body that drips: 408, of gunicorn alone (tests/e2e/test_abuse.py)": "body_timeout_s",

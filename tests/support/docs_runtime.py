@@ -58,7 +58,11 @@ CHILD = {
     "TURNKEEPER_SESSION_MODE": "Of a fire: `resume` where its schedule's last session goes on.",
     "TRACEPARENT": "The W3C trace context that came with the message, if one did.",
 }
-KINDS = {"GaugeMetricFamily": "gauge", "CounterMetricFamily": "counter"}
+KINDS = {
+    "GaugeMetricFamily": "gauge",
+    "CounterMetricFamily": "counter",
+    "HistogramMetricFamily": "histogram",
+}
 EXTREME = 1e30
 
 
@@ -153,8 +157,9 @@ def _is_settings(node: ast.AST) -> bool:
 
 def gauges() -> Iterator[list[str]]:
     """A row for each metric that a scrape reads and that no event counts."""
-    tree = ast.parse((ROOT / "app/core/telemetry.py").read_text())
-    for node in ast.walk(tree):
+    names_of = ("telemetry", "fleet_metrics")
+    trees = [ast.parse((ROOT / f"app/core/{name}.py").read_text()) for name in names_of]
+    for node in (node for tree in trees for node in ast.walk(tree)):
         kind = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
         if isinstance(node, ast.Call) and kind in KINDS and isinstance(node.args[0], ast.Constant):
             name, text = (str(getattr(part, "value", "")) for part in node.args[:2])

@@ -13,13 +13,14 @@ class FieldRuntime:
     base_url: str
     workspace_id: str
     token: str
+    url: str = "http://agent:8000"
     active_tasks: int = 0
     answers: list[httpx.Response] = field(default_factory=list)
 
     def register(self, name: str = "SEO Agent") -> Any:
         """Say where it is; from then on its own token is used."""
-        card = {"name": name, "url": "http://agent:8000", "skills": []}
-        body = {"id": self.workspace_id, "url": "http://agent:8000", "agent_card": card}
+        card = {"name": name, "url": self.url, "skills": []}
+        body = {"id": self.workspace_id, "url": self.url, "agent_card": card}
         told = self.call("POST", "/registry/register", body)
         self.token = told["auth_token"] or self.token
         return told
@@ -77,8 +78,8 @@ class FieldRuntime:
     def call(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
         """A call that must succeed; its answer is kept with its status."""
         headers = {"Authorization": f"Bearer {token or self.token}"}
-        url = self.base_url + path
-        answer = httpx.request(method, url, json=body, headers=headers, timeout=10)
+        sent = {"json": body, "headers": headers, "timeout": 10, "trust_env": False}
+        answer = httpx.request(method, self.base_url + path, **sent)
         assert answer.status_code < 300, answer.text
         self.answers.append(answer)
         return answer.json()

@@ -106,11 +106,19 @@ def check(kernel: Kernel) -> Stored:
     lives(stored)
     remembered(stored)
     fires(stored)
+    pushed(stored)
     lines_of(kernel)
     for name in ("turns", "sessions", "fires", "memories"):
         for key, text in stored.hashes[name].items():
             assert not _carries_float(text), f"{key} carries a float: {text}"
     return stored
+
+
+def pushed(stored: Stored) -> None:
+    """Only the agent of a session whose message left is told of a secret, and may push."""
+    for key, session in stored.sessions.items():
+        assert "push_digest" not in session or "sent_at" in session, key
+        assert "pushes" not in session or "push_digest" in session, key
 
 
 def places(stored: Stored) -> None:

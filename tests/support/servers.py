@@ -80,6 +80,8 @@ class RedisServer:
             "--dir": str(self.folder),
             "--save": "",
             "--appendonly": "yes" if self.appendonly else "no",
+            # By every second a write may stay in the server's own memory behind a slow sync.
+            "--appendfsync": "always",
             "--logfile": str(self._log),
         }
         if self.first:  # a Sentinel: it keeps no data

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.core import agents, sessions
+from app.core import agents, follow_up, sessions
 from app.core.agents import Held
 from app.core.clock import rfc3339
 from app.core.platform import Platform
@@ -63,7 +63,8 @@ def message_of(workspace_id: str, held: Held, protocol: str) -> dict[str, Any]:
         "deadline_at": rfc3339(session.ceiling_at),
     }
     facts = {name: value for name, value in facts.items() if value is not None}
-    text = str(held.body.get("text", "")) if remote else str(held.bound.get("prompt", ""))
+    said = follow_up.exchange(held.body) if remote else []  # its task knows what was said before
+    text = follow_up.spoken(said[-1]) if said else str(held.bound.get("prompt", ""))
     parts = [wire.new_part(part) for part in given.get("parts") or [] if isinstance(part, Mapping)]
     more = [part for part in parts if "text" not in part]
     return wire.message(

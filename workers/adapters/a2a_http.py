@@ -11,6 +11,7 @@ import httpx
 from httpx_sse import EventSource, SSEError
 
 from app.core import agents, egress, ids
+from app.core.agent_pushes import Invitation
 from app.core.settings import Settings
 from workers.adapters import a2a_wire as wire
 from workers.adapters.a2a_wire import METHODS, NEW, Endpoint, Said
@@ -21,6 +22,7 @@ STREAM_SILENT_S = 30.0
 FOR_EVER_S = 31_536_000.0
 BUSY = re.compile(r"\bbusy\b|\bat capacity\b|\boverloaded\b", re.IGNORECASE)
 METHOD_UNKNOWN, VERSION_UNKNOWN, TASK_UNKNOWN = -32601, -32009, -32001
+PUSH_UNKNOWN = -32003
 CARD_PATH = "/.well-known/agent-card.json"
 Watch = Callable[[], None]
 
@@ -81,19 +83,29 @@ class Agent:
     def __post_init__(self) -> None:
         self.protocol = self.protocol or self.endpoint.protocols[0]
 
-    def send(self, build: Callable[[str], Mapping[str, Any]], watch: Watch) -> Said:
+    def send(
+        self,
+        build: Callable[[str], Mapping[str, Any]],
+        watch: Watch,
+        push: Invitation | None = None,
+    ) -> Said:
         """Send a message (made for the version that the agent speaks) and wait for its answer,
-        however long it is held.
+        however long it is held. An agent that takes no pushes after all gets it without ``push``.
 
         Raises:
             Unreachable, Declined, AgentError, NotA2A, and what ``watch`` raises.
         """
 
-        def send() -> Any:
-            shown = wire.send_params(self.protocol, build(self.protocol))
+        def send(push: Invitation | None) -> Any:
+            shown = wire.send_params(self.protocol, build(self.protocol), push)
             return self._call("send", shown, self.clients.held, watch)
 
-        return wire.said(self._spoken(send))
+        try:
+            return wire.said(self._spoken(lambda: send(push)))
+        except AgentError as error:
+            if push is None or error.code != PUSH_UNKNOWN:
+                raise
+        return wire.said(self._spoken(lambda: send(None)))
 
     def task(self, task_id: str) -> Said:
         """How a task stands."""

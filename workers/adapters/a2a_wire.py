@@ -12,8 +12,11 @@ from urllib.parse import urlsplit
 from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
+from app.core.agent_pushes import Invitation
+
 NEW, OLD = "1.0", "0.3"
 CHECKPOINT = "urn:turnkeeper:checkpoint"
+PUSH_ID = "turnkeeper"
 METHODS: Mapping[str, Mapping[str, str]] = {
     NEW: {
         "send": "SendMessage",
@@ -48,6 +51,7 @@ class Endpoint:
     protocols: Sequence[str] = (NEW, OLD)
     is_streaming: bool = True
     takes_checkpoint: bool = False
+    pushes: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,16 +90,17 @@ def endpoint(agent_url: str, card: Mapping[str, Any] | None) -> Endpoint:
     streaming = bool(able.get("streaming")) if isinstance(able, Mapping) else False
     named = able.get("extensions") or [] if isinstance(able, Mapping) else []
     takes = any(isinstance(one, Mapping) and one.get("uri") == CHECKPOINT for one in named)
+    pushes = bool(able.get("pushNotifications")) if isinstance(able, Mapping) else False
     found: dict[str, str] = {}
     for url, binding, version in _interfaces(card):
         protocol = NEW if version.startswith("1.") else OLD if version.startswith("0.") else ""
         if binding == "JSONRPC" and protocol and _is_same_host(url, agent_url):
             found.setdefault(protocol, url)
     if not found:
-        return Endpoint(agent_url, (NEW, OLD), streaming, takes)
+        return Endpoint(agent_url, (NEW, OLD), streaming, takes, pushes)
     first = NEW if NEW in found else OLD
     same = tuple(one for one in (NEW, OLD) if found.get(one) == found[first])
-    return Endpoint(found[first], same, streaming, takes)
+    return Endpoint(found[first], same, streaming, takes, pushes)
 
 
 def _interfaces(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -147,10 +152,17 @@ def message(
     return shown | ({"metadata": dict(metadata)} if metadata else {})
 
 
-def send_params(protocol: str, shown: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a send that is to be answered at once."""
-    at_once = {"blocking": False} if protocol == OLD else {"returnImmediately": True}
-    return {"message": shown, "configuration": at_once}
+def send_params(
+    protocol: str, shown: Mapping[str, Any], push: Invitation | None = None
+) -> dict[str, Any]:
+    """Parameters of a send that is to be answered at once; ``push``: where the task's changes may
+    be pushed. An answer to a question replaces what its task's first message said of that."""
+    is_old = protocol == OLD
+    wanted: dict[str, Any] = {"blocking": False} if is_old else {"returnImmediately": True}
+    if push is not None:
+        name = "pushNotificationConfig" if is_old else "taskPushNotificationConfig"
+        wanted[name] = {"id": PUSH_ID, "url": push.url, "token": push.secret}
+    return {"message": shown, "configuration": wanted}
 
 
 def _old_part(part: Mapping[str, Any]) -> dict[str, Any]:

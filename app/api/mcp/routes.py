@@ -17,6 +17,7 @@ from app.api.mcp.protocol import Call, RpcError
 from app.api.mcp.tools import TOOLS, Caller, run
 from app.api.operation import answer, operation, platform, refusal, token
 from app.core import sessions, workspaces
+from app.core.admission import Pace
 from app.core.errors import Forbidden, TurnkeeperError
 
 blueprint = Blueprint("mcp", __name__)
@@ -36,7 +37,9 @@ INSTRUCTIONS = (
     tag="mcp",
     raw_body=models.McpRequest,
     reply=models.RpcAnswer,
+    more={202: None},
     refusals=(400, 404, 406, 413, 415, 500),
+    pace=Pace.TOOL,
 )
 def call_mcp(workspace_id: str) -> Response:
     """The Model Context Protocol, 2026-07-28 and before: the tools of a running agent.

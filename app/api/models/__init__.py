@@ -8,6 +8,7 @@ from app.api.models.admin import (
     MadeToken,
     NewToken,
     Rotation,
+    Scale,
     Token,
     Tokens,
 )
@@ -35,6 +36,11 @@ from app.api.models.dead_letters import (
     ReplayRun,
     ReplayRuns,
     ReplayTurn,
+)
+from app.api.models.fleet import (
+    Checkup,
+    Fleet,
+    FleetQuery,
 )
 from app.api.models.imports import (
     Advice,
@@ -218,6 +224,7 @@ __all__ = [
     "NewMemory",
     "NewToken",
     "Rotation",
+    "Scale",
     "NewWebhook",
     "ChangedWorkspace",
     "NewWorkspace",
@@ -272,4 +279,7 @@ __all__ = [
     "Workspace",
     "WorkspaceFields",
     "Workspaces",
+    "Checkup",
+    "Fleet",
+    "FleetQuery",
 ]

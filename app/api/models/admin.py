@@ -54,9 +54,10 @@ class Tokens(BaseModel):
 
 
 class LoginLink(BaseModel):
-    """Opens the UI once."""
+    """Opens the UI once. ``absolute_url``: at TURNKEEPER_PUBLIC_URL, else as asked for."""
 
     url: str
+    absolute_url: str
 
 
 class Liveness(BaseModel):
@@ -66,6 +67,14 @@ class Liveness(BaseModel):
     dispatchers: int
     ready: int
     jobs_waiting: dict[str, int]
+
+
+class Scale(BaseModel):
+    """For a scaler of dispatch workers."""
+
+    runnable: int = Field(description="Workspaces that may have something to claim.")
+    running: int = Field(description="Sessions that hold a slot.")
+    desired_workers: int = Field(description="Never 0, at most TURNKEEPER_SCALE_WORKERS_MAX.")
 
 
 class Violation(BaseModel):

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from app.api.models.base import Name, Short, Strict, Text
 from app.api.models.schedules import ScheduleFields
-from app.api.models.webhooks import Names, Url
+from app.api.models.webhooks import Format, Names, Url
 from app.api.models.workspaces import WorkspaceFields
 
 ItemId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -50,6 +50,7 @@ class BackupWebhook(Strict):
     events: Names = ["*"]
     workspaces: Names = ["*"]
     description: Short = ""
+    format: Format = "event"
 
 
 class Backup(Strict):

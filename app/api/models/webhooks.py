@@ -8,6 +8,10 @@ from app.api.models.base import Count, Name, Short, Strict
 
 Names = Annotated[list[Name], Field(min_length=1, max_length=1000)]
 Url = Annotated[str, Field(min_length=1, max_length=2048)]
+Format = Annotated[
+    Literal["event", "slack"],
+    Field(description='event: the whole event; slack: one sentence, `{"text": …}`.'),
+]
 Outcome = Literal["acked", "retry", "dead", "disabled"]
 EventId = Annotated[str, Field(pattern=r"^\d{1,15}-\d{1,15}$")]
 
@@ -19,6 +23,7 @@ class NewWebhook(Strict):
     events: Names = ["*"]
     workspaces: Names = ["*"]
     description: Short = ""
+    format: Format = "event"
 
 
 class WebhookChange(Strict):
@@ -28,6 +33,7 @@ class WebhookChange(Strict):
     events: Names | None = None
     workspaces: Names | None = None
     description: Short | None = None
+    format: Format | None = None
     enabled: bool | None = None
 
 
@@ -39,6 +45,7 @@ class Webhook(BaseModel):
     events: list[str]
     workspaces: list[str]
     description: str
+    format: str
     enabled: bool
     disabled_reason: str | None
     created_at: str | None
@@ -81,7 +88,7 @@ class Delivery(BaseModel):
 
     id: str
     at: str | None
-    workspace_id: str
+    workspace_id: str | None = Field(description="None: the event concerns the whole platform.")
     event_id: str
     event: str
     outcome: str

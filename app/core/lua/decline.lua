@@ -4,12 +4,10 @@
 -- @args mechanism reason retry_after_ms facts
 -- @returns {"ok" | "replayed", turn state, wake at ms, runnable 0|1}
 -- @returns refused: session_not_found, stale_fence, illegal_transition
--- @include held giveback
-local gone = read(K.sessions, A.session_id)
-if gone and gone.released and gone.fence == number(A.fence) then
-  local back = read(K.turns, gone.turn_id)
-  return {'replayed', gone.turn_state, back and back.state == 'queued' and back.not_before or 0, runnable()}
-end
+-- @include full returned
+local repeated = was_given_back()
+if repeated then return repeated end
+let_through()
 local session, refusal = held('decline')
 if not session then return refusal end
 local turn = read(K.turns, session.turn_id)
@@ -29,4 +27,4 @@ else
 end
 session.released = true
 close(session, turn, A.mechanism, {reason = A.reason})
-return {'ok', turn.state, turn.state == 'queued' and turn.not_before or 0, runnable()}
+return given_back('ok', turn.state, turn)

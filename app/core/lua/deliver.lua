@@ -3,7 +3,8 @@
 -- @args remote remote_context
 -- @returns {"ok" | "replayed"}
 -- @returns refused: session_not_found, stale_fence, illegal_transition
--- @include held
+-- @include full held
+let_through()
 local session, refusal = held('deliver')
 if not session then return refusal end
 local names = A.remote ~= '' and not session.remote

@@ -4,7 +4,8 @@
 -- @returns {"kept" | "told", within so many ms a clock may run out that did not run before (else 0),
 -- @returns   directive…}
 -- @returns refused: session_not_found, stale_fence, illegal_transition
--- @include held directives
+-- @include full held directives
+let_through()
 local session, refusal = held('note', nil, A.note)
 if not session then return refusal end
 local turn = read(K.turns, session.turn_id)

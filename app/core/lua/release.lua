@@ -4,12 +4,9 @@
 -- @args mechanism reason counts holds
 -- @returns {"ok" | "replayed", turn state, wake at ms, runnable 0|1}
 -- @returns refused: session_not_found, stale_fence, illegal_transition
--- @include full held giveback
-local gone = read(K.sessions, A.session_id)
-if gone and gone.released and gone.fence == number(A.fence) then
-  local back = read(K.turns, gone.turn_id)
-  return {'replayed', gone.turn_state, back and back.state == 'queued' and back.not_before or 0, runnable()}
-end
+-- @include full returned
+local repeated = was_given_back()
+if repeated then return repeated end
 let_through()
 local session, refusal = held('release')
 if not session then return refusal end
@@ -19,4 +16,4 @@ if not give_back(turn, session, A.mechanism, A.counts == '1', A.holds == '1') th
 end
 session.released = true
 close(session, turn, A.mechanism, {reason = A.reason})
-return {'ok', turn.state, turn.state == 'queued' and turn.not_before or 0, runnable()}
+return given_back('ok', turn.state, turn)

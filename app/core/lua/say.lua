@@ -2,7 +2,8 @@
 -- @args text instance
 -- @returns {"ok", within so many ms a clock may run out that did not run before (else 0), directive…}
 -- @returns refused: session_not_found, stale_fence, illegal_transition
--- @include held directives
+-- @include full held directives
+let_through()
 local session, refusal = held('say', A.text)
 if not session then return refusal end
 local turn = read(K.turns, session.turn_id)

@@ -1,8 +1,8 @@
 """An agent made with the protocol's own library; runs in an environment of its own.
 
-``sdk_agent.py PORT LOG [no-stream] [blocking] [old]``. What it does is said by the last word of its
-message: ``work-2.5`` works for so long, ``message`` answers without a task, ``ask`` asks first,
-``fail`` fails, ``deaf-9`` works on when canceled. Each message it gets is a line of LOG.
+``sdk_agent.py PORT LOG [no-stream] [blocking] [old] [push]``. What it does is said by the last word
+of its message: ``work-2.5`` works for so long, ``message`` answers without a task, ``ask`` asks
+first, ``fail`` fails, ``deaf-9`` works on when canceled. Each message it gets is a line of LOG.
 """
 
 import asyncio
@@ -11,12 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 from a2a.server.agent_execution import AgentExecutor, RequestContext
 from a2a.server.events import EventQueue
 from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes
-from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
+from a2a.server.tasks import (
+    BasePushNotificationSender,
+    InMemoryPushNotificationConfigStore,
+    InMemoryTaskStore,
+    TaskUpdater,
+)
 from a2a.types import a2a_pb2 as pb
 from starlette.applications import Starlette
 
@@ -101,7 +107,9 @@ def card() -> pb.AgentCard:
         description="an agent of the tests",
         version="1",
         supported_interfaces=[interface],
-        capabilities=pb.AgentCapabilities(streaming="no-stream" not in WORDS),
+        capabilities=pb.AgentCapabilities(
+            streaming="no-stream" not in WORDS, push_notifications="push" in WORDS
+        ),
         default_input_modes=["text/plain"],
         default_output_modes=["text/plain"],
         skills=[pb.AgentSkill(id="s", name="s", description="s", tags=["s"])],
@@ -110,7 +118,12 @@ def card() -> pb.AgentCard:
 
 def main() -> None:
     kind = Blocking if "blocking" in WORDS else DefaultRequestHandler
-    handler = kind(agent_executor=Agent(), task_store=InMemoryTaskStore(), agent_card=card())
+    known = InMemoryPushNotificationConfigStore()
+    sender = BasePushNotificationSender(httpx.AsyncClient(trust_env=False), known)
+    pushes = {"push_config_store": known, "push_sender": sender} if "push" in WORDS else {}
+    handler = kind(
+        agent_executor=Agent(), task_store=InMemoryTaskStore(), agent_card=card(), **pushes
+    )
     routes = create_agent_card_routes(card())
     routes += create_jsonrpc_routes(handler, "/rpc", enable_v0_3_compat=IS_OLD)
     uvicorn.run(Starlette(routes=routes), host="127.0.0.1", port=PORT, log_level="warning")

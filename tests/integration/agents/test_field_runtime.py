@@ -31,17 +31,17 @@ def here(tmp_path: Path) -> Iterator[World]:
 @contextmanager
 def beating(here: World) -> Iterator[FieldAgent]:
     """A registered runtime that beats as a live one does."""
-    with field_agent(here.url, "w1") as runtime:
-        runtime.register(ADMIN)
+    with field_agent(here.url, "w1", ADMIN) as runtime:
+        runtime.register()
         stop = threading.Event()
 
         def beat() -> None:
             while not stop.wait(0.4):
                 with suppress(httpx.HTTPError):  # the next one counts
-                    runtime.beat()
+                    runtime.heartbeat()
 
         thread = threading.Thread(target=beat)
-        runtime.beat()
+        runtime.heartbeat()
         thread.start()
         try:
             yield runtime
@@ -75,10 +75,10 @@ def test_its_held_answer_completes_the_turn_and_its_reports_are_taken(here: Worl
         wait_until(lambda: runtime.got, 30)
         wait_until(lambda: state(here, one) == "running", 30)
         assert state(here, two) == "queued", "counted once: not as foreign work beside our own"
-        runtime.call("POST", runtime.path("/activity"), {"type": "agent_log", "summary": "x"})
-        runtime.call("POST", runtime.path("/notify"), {"message": "half way"})
-        runtime.call("POST", runtime.path("/memories"), {"content": "it is so", "scope": "LOCAL"})
-        assert runtime.call("GET", runtime.path("/delegations")) == []
+        runtime.log_activity("agent_log", "x")
+        runtime.send_message_to_user("half way")
+        runtime.commit_memory("it is so", "LOCAL")
+        assert runtime.delegations() == []
         runtime.go.set()
         wait_until(lambda: state(here, two) == "completed", 30)
         assert turn(here, one)["result"]["text"] == "field done"

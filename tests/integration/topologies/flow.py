@@ -13,11 +13,10 @@ from app.api.hub import Hub
 from app.core import invariants, keys, snapshots
 from app.core.errors import TurnkeeperError
 from app.core.platform import Platform
-from app.core.settings import Settings
 from scheduler import fires
 from tests.support.kernel import Kernel
 from tests.support.wait import wait_until
-from tests.support.world import endings, open_turns
+from tests.support.world import endings, open_turns, real_platform
 from workers import jobs, reaper
 from workers.adapters.inbox import Inbox
 from workers.sweep import sweep
@@ -31,12 +30,8 @@ FLOW_S = 30.0
 def platform_of(url: str, **settings: Any) -> Iterator[Platform]:
     """A platform with the product's own clients."""
     known = {"retry_backoff_s": 0.1, "retry_backoff_max_s": 0.5, "redeliver_after_s": 0.5}
-    platform = Platform.start(Settings.model_validate({"redis_url": url, **known, **settings}))
-    try:
+    with real_platform(url, **{**known, **settings}) as platform:
         yield platform
-    finally:
-        platform.stopping.set()
-        platform.clients.close()
 
 
 @dataclass

@@ -106,6 +106,21 @@ def test_a_silent_replica_is_told_and_the_same_request_again_is_answered_once_it
         assert len(ids) == len(set(ids))
 
 
+def test_who_asked_for_a_change_is_told_though_it_is_not_confirmed(
+    pair: list[RedisServer],
+) -> None:
+    master, replica = pair
+    with over(master, **CONFIRMING) as site:
+        site.workspace("w1")
+        with standing_still(replica):
+            answer = site.ask("POST", "/workspaces/w1/pause", {"reason": "maintenance"})
+            assert (answer.status_code, answer.get_json()["code"]) == (503, "not_replicated")
+        assert "paused_at" in site.platform.clients.data.hgetall(keys.of("w1")["workspace"])
+        rows = site.ok("GET", "/workspaces/w1/events")["events"]
+        (told,) = [row["payload"] for row in rows if row["event"] == "OPERATOR_ACTED"]
+        assert told["operation"] == "pause_workspace"
+
+
 def test_what_hangs_on_a_change_is_done_though_it_is_not_confirmed(
     pair: list[RedisServer],
 ) -> None:

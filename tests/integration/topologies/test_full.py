@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from app.core import events, invariants, memories, schedules, snapshots, workspaces
+from app.core import (
+    agents,
+    dead_letters,
+    events,
+    invariants,
+    memories,
+    schedules,
+    sessions,
+    snapshots,
+    tokens,
+    workspaces,
+)
+from app.core.admission import Pace, admit
+from app.core.agents import Held
 from app.core.errors import StoreFull
 from tests.integration.api.conftest import over
 from tests.integration.topologies.flow import Flow, platform_of
@@ -22,6 +35,7 @@ NEW: dict[str, Callable[[Kernel], Any]] = {
     "submit": lambda kernel: kernel.submit(idempotency_key="again"),
     "claim": lambda kernel: kernel.claim(),
     "fire": lambda kernel: kernel.fire(*due_now(kernel)),
+    "replay": lambda kernel: kernel.replay(ended(kernel)),
     "follow": lambda kernel: kernel.follow(asking(kernel)),
     "append": lambda kernel: events.append(kernel.platform, kernel.id, "ACTIVITY", {"text": "x"}),
     "schedule_put": lambda kernel: kernel.scheduled(name="other"),
@@ -39,7 +53,7 @@ def server(binary: str) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def kernel(server: RedisServer) -> Iterator[Kernel]:
-    """One slot, three turns before it, a schedule."""
+    """One slot, three turns before it, one that has ended, a schedule."""
     with platform_of(server.url) as platform:
         made = Kernel(platform).create()
         made.beat()
@@ -47,6 +61,7 @@ def kernel(server: RedisServer) -> Iterator[Kernel]:
         turn_id = made.submit("a question").turn_id
         made.finish(made.claimed().session, "input_required")
         assert made.turn(turn_id).state == "input_required"
+        made.finish(made.claimed_turn())
         for _ in range(3):
             made.submit()
         yield made
@@ -73,6 +88,10 @@ def asking(kernel: Kernel) -> str:
         for turn_id in kernel.data.zrange(kernel.keys["open"], 0, -1)
         if kernel.turn(turn_id).state == "input_required"
     )
+
+
+def ended(kernel: Kernel) -> str:
+    return str(kernel.data.zrange(kernel.keys["done"], 0, 0)[0])
 
 
 @pytest.mark.parametrize("name", NEW)
@@ -143,6 +162,69 @@ def test_control_without_its_first_step_a_finish_is_refused(
         assert kernel.finish(session) == "completed"
 
 
+def test_what_an_agent_does_on_the_way_goes_on_too(server: RedisServer, kernel: Kernel) -> None:
+    """One that is behind a URL, and one that speaks through its tools."""
+    behind = kernel.claimed_turn()
+    with full(server):
+        held_by = (kernel.platform, kernel.id, behind.id, "worker", 5.0)
+        kept = agents.hold(*held_by, sends=True, push_digest="digest of a secret")
+        assert isinstance(kept, Held) and kept.session.sent_at
+        sessions.deliver(kernel.platform, kernel.id, behind.id, behind.fence, "task", "context")
+        assert kernel.run("agent_push", session_id=behind.id) == ["ok", 1]
+        kernel.note(behind)
+        kernel.say(behind)
+        assert kernel.finish(behind) == "completed"
+    check(kernel)
+
+
+def test_what_an_agent_declines_goes_back(server: RedisServer, kernel: Kernel) -> None:
+    session = kernel.claimed_turn()
+    with full(server):
+        where = (kernel.platform, kernel.id, session.id, session.fence)
+        assert agents.decline(*where, "busy", "busy") == "queued"
+    assert kernel.session(session.id).ended_at
+    check(kernel)
+
+
+@pytest.mark.parametrize("name", ["agent_hold", "deliver", "note", "say", "decline"])
+def test_control_without_its_first_step_it_is_refused(
+    server: RedisServer, kernel: Kernel, name: str
+) -> None:
+    session = kernel.claimed_turn()
+    broken = kernel.altered(name, "let_through()\nlocal ", "local ")
+    where = (broken.platform, kernel.id, session.id, session.fence)
+    calls: dict[str, Callable[[], Any]] = {
+        "agent_hold": lambda: agents.hold(broken.platform, kernel.id, session.id, "worker", 5),
+        "deliver": lambda: sessions.deliver(*where),
+        "note": lambda: broken.note(session),
+        "say": lambda: broken.say(session),
+        "decline": lambda: agents.decline(*where, "busy", "busy"),
+    }
+    with full(server), pytest.raises(StoreFull):
+        calls[name]()
+
+
+def test_requests_are_let_in_and_counted(server: RedisServer, kernel: Kernel) -> None:
+    """The control side is the same server here: who beats and reports is not kept out."""
+    text, given = tokens.create(kernel.platform, "agent", ["runtime"])
+    broken = kernel.altered("admit", "redis.call('HDEL', K.limited, '')", "")
+    with full(server):
+        assert admit(kernel.platform, text, Pace.AGENT, kernel.id) == given
+        with pytest.raises(StoreFull):
+            admit(broken.platform, text, Pace.AGENT, kernel.id)
+
+
+def test_dead_letters_beyond_their_count_are_forgotten_and_that_makes_room(
+    server: RedisServer, kernel: Kernel
+) -> None:
+    for _ in range(3):
+        session = kernel.claimed().session
+        kernel.tuned(max_attempts=1).release(session, counts=True)
+    with full(server):
+        assert dead_letters.bury(kernel.tuned(dead_kept=1).platform, [kernel.id]) == 2
+    check(kernel)
+
+
 def test_memory_that_comes_and_goes_leaves_nothing_half_done(server: RedisServer) -> None:
     """Full at any moment: every refusal is StoreFull or Redis' own, and the flow ends whole."""
     stopping = threading.Event()
@@ -188,6 +270,7 @@ def test_over_http_it_is_503_with_a_time_to_come_back(server: RedisServer) -> No
     with over(server) as site:
         site.workspace("w1")
         site.ok("POST", "/workspaces/w1/heartbeat", {})
+        site.ok("GET", "/readyz")  # the store has been begun
         with full(server):
             for path, body in (
                 ("/workspaces", {"id": "w2"}),

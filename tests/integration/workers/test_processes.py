@@ -15,7 +15,7 @@ from tests.support.world import World, world
 
 pytestmark = pytest.mark.e2e
 
-WORKERS_STOP_S, SCHEDULER_STOP_S = 3.5, 2.5
+WORKERS_STOP_S, SCHEDULER_STOP_S = 7, 5
 
 
 @pytest.fixture

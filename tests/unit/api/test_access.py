@@ -19,7 +19,10 @@ from app.core.admission import Pace
 from tests.unit.api.web import Web, fake_clients, web
 
 SCOPES = tokens.SCOPES
-PUBLIC = {"GET /healthz", "GET /readyz", "GET /openapi.json"}
+PUBLIC = {
+    *("GET /healthz", "GET /readyz", "GET /openapi.json"),
+    "POST /workspaces/{workspace_id}/a2a/push/{session_id}",  # by a token of its own, in a header
+}
 # Not in the document, for they are for a person; refusals there are pages.
 PAGES = {
     **dict.fromkeys(("/", "/login", "/static/<path:name>"), "public"),
@@ -28,10 +31,12 @@ PAGES = {
 }
 # A login carries no more than the token it comes from, so who may read may have one.
 CHANGES_UNDER_READ = {"POST /admin/login-links"}
+# A scaler holds a token of its own and is to change nothing with it: read, in all workspaces.
+READ_EVERYWHERE = {"GET /admin/scale"}
 ANYWHERE = {
     *("GET /workspaces", "GET /events/stream", "GET /cron/explain", "POST /admin/login-links"),
     *("GET /admin/schedules/health", "POST /registry/register", "POST /registry/heartbeat"),
-    *("POST /registry/update-card", "GET /ws"),
+    *("POST /registry/update-card", "GET /ws", "GET /fleet"),
 }
 # Under /admin, for they are about many workspaces; an operator of all of them needs no more.
 OPERATED = "/admin/dead-letters"
@@ -149,6 +154,7 @@ def broken_rules(found: list[Operation]) -> set[str]:
         if one.told["x-reach"] == "any" and name not in ANYWHERE:
             broken.add(f"{name}: any token")
         needed = ["operate"] if one.path.startswith(OPERATED) else ["admin"]
+        needed = ["read"] if name in READ_EVERYWHERE else needed
         if one.path.startswith("/admin") and scopes != needed and name not in ANYWHERE:
             broken.add(f"{name}: not for administrators alone")
         if one.told["security"] != [{"bearer": [scope]} for scope in scopes]:
@@ -157,7 +163,17 @@ def broken_rules(found: list[Operation]) -> set[str]:
             one.told["responses"]
         ):
             broken.add(f"{name}: refusals")
+        if is_stream(one) != (one.told["x-pace"] == Pace.STREAM):
+            broken.add(f"{name}: a stream is counted as one, and nothing else is")
+        if session_tokens.SCOPE in scopes and one.told["x-pace"] != Pace.TOOL:
+            broken.add(f"{name}: a tool's loop must stop nothing but tools")
     return broken
+
+
+def is_stream(one: Operation) -> bool:
+    answers = one.told["responses"]
+    is_sse = any("text/event-stream" in told.get("content", {}) for told in answers.values())
+    return "101" in answers or is_sse
 
 
 def test_the_document_keeps_to_the_rules(site: Web) -> None:

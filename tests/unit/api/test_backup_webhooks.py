@@ -53,6 +53,7 @@ def test_a_webhook_goes_out_without_its_secrets(site: Web) -> None:
             "events": ["SESSION_ENDED"],
             "workspaces": ["w1"],
             "description": "chat",
+            "format": "event",
         }
     ]
 

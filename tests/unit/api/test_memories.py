@@ -159,7 +159,7 @@ def test_the_page_shows_memories_and_policy_and_escapes_them(fake: Web) -> None:
     claim = fake.bound("w1")
     asked(fake, "GET", f"{BASE}?session_id={claim.session.id}")
     asked(fake, "POST", BASE, {"content": "<script>alert(1)</script>"})
-    page = fake.ask("GET", "/w/w1").text
+    page = fake.ask("GET", "/w/w1/memories").text
     assert "&lt;script&gt;alert(1)" in page and "<script>alert" not in page
     assert "1 memory unseen" in page and claim.session.id in page
 

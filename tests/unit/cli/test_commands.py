@@ -36,6 +36,18 @@ def test_create_sends_only_what_was_given(api: FakeApi, run: Run) -> None:
     assert api.last().body == {"id": "seo", "ceiling_s": 1800.0, "legacy_card": False}
 
 
+@pytest.mark.parametrize(
+    ("more", "next_command"),
+    [({}, "run -w seo"), ({"agent_url": "https://agents.example.com/"}, "send seo")],
+)
+def test_create_says_how_to_go_on(
+    api: FakeApi, run: Run, more: dict[str, str], next_command: str
+) -> None:
+    api.on("POST", "/workspaces", (201, ROW | more))
+    told = run("workspaces", "create", "seo")
+    assert f"next: turnkeeper {next_command}" in told.stdout + told.stderr
+
+
 def test_set_without_a_change_is_a_usage_error(run: Run) -> None:
     assert run("workspaces", "set", "seo").exit_code == 2
 
@@ -79,6 +91,7 @@ def test_an_error_says_what_why_and_the_next_command(api: FakeApi, run: Run) -> 
     errors = [{"field": "cron_expr", "rule": "has 6 fields"}]
     refusal = problem(422, "invalid_input", "The body is refused.", errors=errors)
     api.on("POST", "/workspaces/seo/schedules", refusal)
+    api.on("GET", "/workspaces/seo/schedules", (200, {"schedules": []}))
     result = run("schedules", "add", "seo", "--name", "n", "--cron", "* * * * * *", "--prompt", "p")
     assert "invalid_input" in result.stderr
     assert "The body is refused.; cron_expr: has 6 fields" in result.stderr
@@ -157,8 +170,12 @@ def test_a_schedule_goes_by_its_name(api: FakeApi, run: Run) -> None:
             {"id": "sch_3", "name": "twin"}]  # fmt: skip
     api.on("GET", "/workspaces/seo/schedules", (200, {"schedules": rows}))
     api.on("GET", "/workspaces/seo/schedules/sch_1/preview", (200, {"next": ["2026-01-01T00:00Z"]}))
-    assert run("schedules", "preview", "seo", "tick").stdout == "2026-01-01T00:00Z\n"
-    assert api.last().query == {"count": ["5"]}
+    api.on("GET", "/workspaces/seo/schedules/sch_1", (200, {"id": "sch_1", "enabled": False}))
+    result = run("schedules", "preview", "seo", "tick")
+    assert result.stdout == "2026-01-01T00:00Z\n"
+    assert "paused: none of these is made until turnkeeper schedules resume" in result.stderr
+    (asked,) = [one for one in api.asked if one.path.endswith("/preview")]
+    assert asked.query == {"count": ["5"]}
     assert run("schedules", "run", "seo", "twin").exit_code == 4
 
 
@@ -232,6 +249,7 @@ def test_each_list_shows_the_ids(
 BACKFILL = {
     "id": "bkf_1",
     "requested": 4,
+    "created_at": "2026-01-03T00:00:00Z",
     "made": 3,
     "already": 1,
     "waiting": 3,
@@ -247,10 +265,11 @@ def test_a_backfill_is_asked_for_and_waited_for(api: FakeApi, run: Run) -> None:
     path = "/workspaces/seo/schedules/sch_1/backfill"
     done = BACKFILL | {"waiting": 0, "ended": {"completed": 3}, "share_done": 1}
     api.on("POST", path, (202, BACKFILL))
-    api.on("GET", path, (200, {"backfills": [done]}))
-    assert (
-        "made 3 of 4 fires, 1 were there"
-        in run("schedules", "backfill", "seo", "sch_1", *RANGE).stdout
+    api.on("GET", path, (200, {"backfills": []}), (200, {"backfills": [done]}))
+    command = ("schedules", "backfill", "seo", "sch_1", *RANGE)
+    assert run(*command).stdout == "made 3 of 4 fires, 1 were there\n"
+    assert run(*command).stdout.startswith(
+        "nothing new: this backfill of 2026-01-03T00:00:00Z made 3"
     )
     assert api.last().body == {"start": RANGE[1], "end": RANGE[3]}
     result = run("schedules", "backfill", "seo", "sch_1", *RANGE, "--wait")
@@ -261,6 +280,7 @@ def test_a_backfill_is_asked_for_and_waited_for(api: FakeApi, run: Run) -> None:
 def test_a_dry_backfill_counts_and_a_stopped_one_says_at_which_limit(
     api: FakeApi, run: Run
 ) -> None:
+    api.on("GET", "/workspaces/seo/schedules/sch_1/backfill", (200, {"backfills": []}))
     hit = {"mechanism": "queue_depth", "limit_count": 9, "setting": "TURNKEEPER_QUEUE_DEPTH_MAX"}
     api.on("POST", "/workspaces/seo/schedules/sch_1/backfill", (202, BACKFILL | {"stopped": hit}))
     command = ("schedules", "backfill", "seo", "sch_1", *RANGE)

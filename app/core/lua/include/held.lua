@@ -6,8 +6,8 @@ local function held(writing, text, note)
   local session = read(K.sessions, A.session_id)
   if not session then return nil, refuse('session_not_found', {session_id = A.session_id}) end
   if session.fence == number(A.fence) and not session.ended_at then return session end
-  -- Late results apart: they must not be left out because of late progress.
-  local kind = text and 'fenced result' or 'fenced write'
+  -- Late results apart: they must not be left out because of late progress, or words on the way.
+  local kind = string.match(writing, '^finish ') and 'fenced result' or 'fenced write'
   tell_refusal('WRITE_FENCED', kind, {id = session.turn_id}, session, {
     writing = writing, given_fence = number(A.fence) or -1,
     session_fence = session.fence, ended_by = session.mechanism, text = text, note = note,

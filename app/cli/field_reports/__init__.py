@@ -1,0 +1,1 @@
+"""``turnkeeper demo``: the two field reports, played by a platform of their own."""

@@ -1,0 +1,1 @@
+"""Files for platforms and for Prometheus: they say what the code says."""
