@@ -12,8 +12,8 @@ from tests.simulation import fires
 from tests.simulation.shrinking import steps_of
 from tests.simulation.walking import FOUND, walked
 
-SEEDS = range(10)
-STEPS = 900
+SEEDS = range(20)
+STEPS = 2500
 
 # Each takes one mechanism away; a walk must notice.
 CONTROLS = {
@@ -115,6 +115,8 @@ CONTROLS = {
         "session.tokens = turn.state, nil",
         "session.x = turn.state",
     ),
+    "the reaper is not told": ("watch", "redis.call('ZADD', K.deadlines, at, A.workspace_id)", ""),
+    "the reaper takes nothing": ("overdue", "return {'ok', unpack(found)}", "return {'ok'}"),
     "zombies are foreign": (
         "heartbeat",
         "elseif session.ended_at then",

@@ -14,19 +14,20 @@ from typing import Any, NamedTuple
 
 import time_machine
 
-from app.core import redis_clients, workspaces
+from app.core import doorbell, redis_clients, workspaces
 from app.core.errors import QueueFull, SessionNotFound, StaleFence, StartedElsewhere
 from app.core.platform import Platform
 from app.core.records import Session
 from app.core.sessions import OUTCOMES, Claim, NoClaim
 from app.core.states import LANES, LIVE, TERMINAL
-from tests.simulation import faults, fires, following, letters, speaking
+from tests.simulation import faults, fires, following, letters, speaking, watching
 from tests.simulation.oracle import clocks, outlived, predict, reachable, slots, waiting
 from tests.simulation.ticks import Ticks
 from tests.simulation.unsteady import Unsteady
 from tests.support import invariants
 from tests.support.invariants import Stored
 from tests.support.kernel import Kernel
+from workers import deliver
 
 DEPTH_MAX = 12
 SETTINGS = {"queue_depth_max": DEPTH_MAX, "turns_kept": 15, "events_kept": 100, "fires_kept": 100}
@@ -39,6 +40,7 @@ STEPS: dict[str, int] = {
     **letters.STEPS,
     **speaking.STEPS,
     **faults.STEPS,
+    **watching.STEPS,
     "beat": 12,
     "claim": 18,
     "claim_again": 2,
@@ -65,7 +67,8 @@ STEPS: dict[str, int] = {
     "switch_on": 1,
     "jump": 12,
 }
-ACTS = {**following.ACTS, **letters.ACTS, **speaking.ACTS, **fires.ACTS, **faults.ACTS}
+OTHERS = (following, letters, speaking, fires, faults, watching)
+ACTS = {name: act for other in OTHERS for name, act in other.ACTS.items()}
 
 
 class Step(NamedTuple):
@@ -108,6 +111,7 @@ class Walk:
         self.named: dict[str, str] = {}
         self.naming: dict[str, str] = {}
         self.faults: Counter[str] = Counter()
+        self.excused: set[str] = set()
         self.made: list[tuple[str, int]] = []
         self.terminal: dict[str, str] = {}
         self.seq, self.count, self.last_event = 0, 0, "0-0"
@@ -132,6 +136,7 @@ class Walk:
             act()
             self.stored = invariants.check(self.kernel)
             self.check_changes(before, self.stored)
+            watching.check(self, self.stored, name if name in faults.STEPS else "")
         except Exception as fault:
             fault.add_note(f"at step {at}: {name}")
             fault.at_step = at  # type: ignore[attr-defined]
@@ -240,7 +245,11 @@ class Walk:
     def claim(self) -> None:
         beat = self.kernel.data.hgetall(self.kernel.keys["capacity"])
         expected = predict(self.stored, beat, self.kernel.now_ms(), self.last_ends)
+        here = (self.kernel.platform, self.kernel.id)
+        doorbell.watch(*here, deliver.first_look_s(here[0].settings))
         found = self.kernel.claim(f"ses_{self.count:06}")
+        if isinstance(found, Claim):
+            deliver.watch(*here, found.session)
         self.answers[found.reason if isinstance(found, NoClaim) else "claimed"] += 1
         fires.check_claim(self, expected, found)
         if isinstance(found, NoClaim):
