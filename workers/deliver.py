@@ -24,7 +24,7 @@ def visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
     unwatched. Returns how many turns were delivered.
     """
     settings = platform.settings
-    doorbell.watch(platform, workspace_id, _first_look_s(settings))
+    doorbell.watch(platform, workspace_id, first_look_s(settings))
     for count in range(settings.claims_per_visit):
         claim = sessions.claim(platform, workspace_id)
         if isinstance(claim, NoClaim):
@@ -36,19 +36,19 @@ def visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
                     doorbell.watch(platform, workspace_id, within_ms / 1000)
             log.debug("nothing to claim", workspace_id=workspace_id, reason=claim.reason)
             return count
-        _watch(platform, workspace_id, claim.session)
+        watch(platform, workspace_id, claim.session)
         hand_over(platform, adapter, workspace_id, claim)
     doorbell.to_the_back(platform, workspace_id)
     return settings.claims_per_visit
 
 
-def _first_look_s(settings: Settings) -> float:
+def first_look_s(settings: Settings) -> float:
     """Within so long a clock of a session claimed now may run out, its ceiling aside."""
     limits = (settings.idle_timeout_s, settings.stall_after_s)
     return min(settings.handover_s, settings.lease_ttl_s, *(limit for limit in limits if limit))
 
 
-def _watch(platform: Platform, workspace_id: str, session: Session) -> None:
+def watch(platform: Platform, workspace_id: str, session: Session) -> None:
     """The look that this session needs: the first one, or its own limit where that is shorter.
 
     Told although one was told before the claim: a reaper that looked in between took that one,
@@ -58,7 +58,7 @@ def _watch(platform: Platform, workspace_id: str, session: Session) -> None:
     if session.checkpoint_at is not None:
         own_ms.append(session.checkpoint_at - session.claimed_at)
     within_s = min(own_ms, default=math.inf) / 1000
-    doorbell.watch(platform, workspace_id, min(within_s, _first_look_s(platform.settings)))
+    doorbell.watch(platform, workspace_id, min(within_s, first_look_s(platform.settings)))
 
 
 def hand_over(platform: Platform, adapter: Adapter, workspace_id: str, claim: Claim) -> None:

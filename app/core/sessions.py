@@ -307,9 +307,14 @@ class Ask:
 def ask(platform: Platform, workspace_id: str, session: Session, asked: Ask) -> int:
     """Ask one session, once; never another. Returns the deadline (ms).
 
+    The reaper is told first: a death between the two lines leaves no deadline unwatched.
+
     Raises:
         StaleFence: the session has ended.
     """
+    was_asked = session.cancel_asked_at or session.checkpoint_asked_at
+    if asked.deadline_ms is None:  # one of before stands, and may come first
+        doorbell.watch(platform, workspace_id, 0 if was_asked else asked.within_s)
     reply = platform.run(
         "ask",
         workspace_id,
@@ -325,8 +330,8 @@ def ask(platform: Platform, workspace_id: str, session: Session, asked: Ask) -> 
         measured_ms=asked.measured_ms,
         measured_count=asked.measured_count,
     )
-    if asked.deadline_ms is None:
-        doorbell.watch(platform, workspace_id, asked.within_s)
+    if reply[0] == "replayed" and not was_asked:
+        doorbell.watch(platform, workspace_id, 0)
     return int(float(reply[1]))
 
 

@@ -1,9 +1,10 @@
 """What a walk does with fires that meet others of their schedule."""
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from app.core import schedules
+from app.core import ids, schedules
 from app.core.records import Session
 from app.core.sessions import Claim, NoClaim
 from tests.simulation.oracle import Expected, waiting
@@ -102,3 +103,53 @@ def end_others(walk: "Walk") -> None:
         elif policy["overlap_policy"] == "terminate_other":
             assert walk.kernel.reap(session, "overlap") == bool(rivals)
             return  # the others' waiting may be fewer now
+
+
+def fire(walk: "Walk") -> None:
+    """The next fire of a schedule, also where its time has not come."""
+    schedule = walk.ticks.read(walk.random.choice(walk.ticks.ids))
+    due = walk.kernel.due(schedule)
+    if due is None:
+        assert not schedule.enabled
+        return
+    depth = len(waiting(walk.stored))
+    outcome = walk.kernel.fire(schedule, due)[0]
+    if due > walk.kernel.now_ms():
+        assert outcome == "early"
+    elif (schedule.id, due) in walk.made or has_row(walk, schedule.id, due):
+        assert outcome == "repeated"
+    else:
+        assert outcome == ("made" if depth < walk.depth_max else "skipped")
+        walk.remember(schedule.id, due)
+
+
+def has_row(walk: "Walk", schedule_id: str, nominal: int) -> bool:
+    """Whether the ledger has it: also a change of the schedule makes what was due before it."""
+    return f"{schedule_id}:{nominal}" in walk.stored.hashes["fires"]
+
+
+def fire_again(walk: "Walk") -> None:
+    """A fire of before by another scheduler, or after the due time was put back, or by hand."""
+    if not walk.made:
+        return
+    schedule_id, nominal = walk.random.choice(walk.made)
+    schedule = walk.ticks.read(schedule_id)
+    way = walk.random.choice(["again", "put back", "by hand"])
+    if way == "put back" and schedule.enabled:
+        walk.kernel.make_due(schedule, nominal)
+    mode = "manual" if way == "by hand" else "make"
+    row = walk.stored.hashes["fires"][f"{schedule_id}:{nominal}"]
+    outcome = walk.kernel.fire(schedule, nominal, mode)[0]
+    if way == "again" and outcome != "repeated":
+        assert outcome == "moved"
+    if '"turn_id"' in row:
+        assert walk.kernel.turn_count(ids.of_fire(schedule_id, nominal)) <= 1
+
+
+ACTS: "dict[str, Callable[[Walk], None]]" = {
+    "fire": fire,
+    "fire_again": fire_again,
+    "backfill": backfill,
+    "policy": change_policy,
+    "overlap": end_others,
+}

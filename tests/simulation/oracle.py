@@ -1,7 +1,7 @@
 """What must come of a step, worked out from what stands in the store and nothing of the scripts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,25 +42,33 @@ def predict(
         return Expected("capacity_full")
     left = waiting(stored)
     later = [turn for turn in left if stored.sets["delayed"].get(turn["id"], 0) > now]
-    claim = Choice(stored, now, last_ends, [turn for turn in left if turn not in later], later)
+    parked = {place.rpartition("|")[2] for place in stored.sets["parked"]}
+    now_left = [turn for turn in left if turn not in later]
+    claim = Choice(stored, now, dict(last_ends), now_left, later, parked)
     while claim.left:
-        turn = first_of(claim.left, now)
+        # A fire that stands aside stands before no other; it is looked at last: it may not run.
+        standing = [one for one in claim.left if one["id"] not in claim.parked]
+        turn = first_of(standing or claim.left, now)
         claim.left.remove(turn)
+        ended = set(claim.ended)
         if chosen := claim.decide(turn):
             return Expected(str(chosen["id"]), claim.ended)
+        claim.wake(claim.ended.keys() - ended)
     behind = "overlap" if claim.aside else "empty"
     return Expected("backing_off" if claim.later else behind, claim.ended)
 
 
 @dataclass
 class Choice:
-    """One claim as it passes over turns. ``left``: may be chosen; ``later``: in their pause."""
+    """One claim as it passes over turns. ``left``: may be chosen; ``later``: in their pause;
+    ``parked``: those of ``left`` that an earlier claim put aside."""
 
     stored: Stored
     now: int
-    last_ends: Mapping[str, tuple[int, int]]
+    last_ends: dict[str, tuple[int, int]]
     left: list[dict[str, Any]]
     later: list[dict[str, Any]]
+    parked: set[str]
     ended: dict[str, str] = field(default_factory=dict)
     aside: list[dict[str, Any]] = field(default_factory=list)
 
@@ -101,12 +109,25 @@ class Choice:
         return turn if policy == "buffer_all" else self.newest(group)
 
     def cancel(self, lost: dict[str, Any]) -> None:
-        """A lost fire ends; those that stood behind it are looked at again."""
+        """A lost fire ends, and with it its run."""
         self.ended[lost["id"]] = "canceled"
-        woken = [one for one in self.aside if one["schedule_id"] == lost["schedule_id"]]
-        self.aside = [one for one in self.aside if one not in woken]
-        self.left = [one for one in [*self.left, *woken] if one is not lost]
+        if "begun_at" in lost:
+            self.last_ends[lost["schedule_id"]] = (self.now, lost["seq"])
+        self.left = [one for one in self.left if one is not lost]
         self.later = [one for one in self.later if one is not lost]
+
+    def wake(self, ended: Collection[str]) -> None:
+        """Of those behind a fire that ended, the oldest of each kind is looked at again."""
+        for schedule_id in {self.stored.turns[key].get("schedule_id", "") for key in ended}:
+            behind = [one for one in self.left if one["id"] in self.parked] + self.aside
+            kinds: dict[tuple[str, str], dict[str, Any]] = {}
+            for one in sorted(behind, key=lambda one: -one["seq"]):
+                if one.get("schedule_id") == schedule_id and one["id"] not in self.ended:
+                    kinds[one.get("overlap_policy", ""), one["lane"]] = one
+            woken = list(kinds.values())
+            self.parked -= {one["id"] for one in woken}
+            self.aside = [one for one in self.aside if one not in woken]
+            self.left += [one for one in woken if one not in self.left]
 
     def newest(self, group: list[dict[str, Any]]) -> dict[str, Any]:
         """The newest that has not expired; the others end."""

@@ -37,6 +37,19 @@ def say(walk: "Walk") -> None:
     walk.write(walk.kernel.say)
 
 
+def wrap_up(walk: "Walk") -> None:
+    """The session of some fire is asked to save and exit, and does."""
+    live = [session for session in walk.held if session.id in walk.stored.sets["live"]]
+    places = {one.id: place_of(walk.stored.turns[one.turn_id]) for one in live}
+    able = [session for session in live if places[session.id]]
+    if able:
+        session, said = walk.random.choice(able), {"summary": "saved", "next_step": "on"}
+        walk.kernel.ask(session, "checkpoint", "ceiling")
+        walk.kernel.note(session, **said)
+        assert walk.kernel.finish(session, "completed") == "yielded"
+        walk.notes[places[session.id] or ""] = said
+
+
 def ends_as(stood: Mapping[str, Any], outcome: str) -> str:
     """The state that a finish without a note comes to; the walk's cancels are the ceiling's."""
     has_noted = "noted_at" in stood
@@ -63,5 +76,5 @@ def check(walk: "Walk", after: Stored) -> None:
     assert all("tokens" not in one for one in after.sessions.values() if "ended_at" in one)
 
 
-STEPS = {"note": 4, "say": 1}
-ACTS: "Mapping[str, Callable[[Walk], None]]" = {"note": note, "say": say}
+STEPS = {"note": 4, "say": 1, "wrap_up": 1}
+ACTS: "Mapping[str, Callable[[Walk], None]]" = {"note": note, "say": say, "wrap_up": wrap_up}

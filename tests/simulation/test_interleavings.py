@@ -1,25 +1,19 @@
 """Random interleavings of everything that can happen to a workspace, in virtual time.
 
-A failure prints its seed and step; the same seed walks the same way again.
+A failure prints its seed and step, and a test of the few steps that it takes; the same seed walks
+the same way again.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 
-import fakeredis
 import pytest
-import time_machine
 
-from app.core.errors import TurnkeeperError
 from tests.simulation import fires
-from tests.simulation.walk import SETTINGS, Walk
-from tests.simulation.walk import STEPS as STEPS_OF_ALL
-from tests.support import invariants
-from tests.support.kernel import Kernel, platform_on
+from tests.simulation.shrinking import steps_of
+from tests.simulation.walking import FOUND, walked
 
-START = 1_800_000_000.0
-SEEDS = range(10)
-STEPS = 900
+SEEDS = range(20)
+STEPS = 2500
 
 # Each takes one mechanism away; a walk must notice.
 CONTROLS = {
@@ -121,6 +115,8 @@ CONTROLS = {
         "session.tokens = turn.state, nil",
         "session.x = turn.state",
     ),
+    "the reaper is not told": ("watch", "redis.call('ZADD', K.deadlines, at, A.workspace_id)", ""),
+    "the reaper takes nothing": ("overdue", "return {'ok', unpack(found)}", "return {'ok'}"),
     "zombies are foreign": (
         "heartbeat",
         "elseif session.ended_at then",
@@ -144,29 +140,6 @@ OF_FIRES = {
     "entries are not changed": ("claim", "if in_lane then run.entry", "if nil then run.entry"),
     "parked and not woken": ("finish", "    unpark(turn.schedule_id)\n  end", "  end"),
 }
-
-# What a broken mechanism shows itself by: an invariant, or a refusal where none may be.
-FOUND = (AssertionError, TurnkeeperError)
-
-
-def walked(
-    seed: int,
-    steps: int,
-    control: tuple[str, str, str] | None = None,
-    kinds: Mapping[str, int] = STEPS_OF_ALL,
-) -> Walk:
-    """A walk of so many steps; its seed is printed."""
-    print(f"seed {seed}")
-    client = fakeredis.FakeRedis(server=fakeredis.FakeServer(), protocol=2, decode_responses=True)
-    with client, time_machine.travel(START, tick=False) as traveller:
-        kernel = Kernel(platform_on(client, **SETTINGS)).create()
-        if control:
-            kernel = kernel.altered(*control)
-        walk = Walk(kernel, traveller, seed, kinds)
-        for _ in range(steps):
-            walk.step()
-        invariants.check_pending(kernel)
-    return walk
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -206,3 +179,17 @@ def test_control_a_walk_of_fires_finds_the_missing_mechanism(name: str) -> None:
         for seed in range(9):
             walked(seed, STEPS, OF_FIRES[name], fires.STEPS)
     print(repr(fault.value)[:200], getattr(fault.value, "__notes__", ""))
+
+
+def test_a_failure_is_made_short_and_printed_as_a_test_that_fails_alike() -> None:
+    control = CONTROLS["slot kept"]
+    with pytest.raises(FOUND) as fault:
+        for seed in range(20):
+            walked(seed, STEPS, control, shrink_s=20)
+    (note,) = [one for one in fault.value.__notes__ if "def test_seed" in one]
+    print(note)
+    pasted = note.split('"')[1]
+    assert len(steps_of(pasted)) <= 12
+    with pytest.raises(FOUND):
+        walked(seed, pasted, control)
+    walked(seed, pasted)  # the mechanism is there: nothing fails

@@ -11,8 +11,9 @@ import time_machine
 from app.core import invariants, snapshots
 from app.core.platform import Platform
 from app.core.redis_clients import shared
-from tests.simulation.test_interleavings import CONTROLS, FOUND, START
+from tests.simulation.test_interleavings import CONTROLS
 from tests.simulation.walk import SETTINGS, Walk
+from tests.simulation.walking import FOUND, START
 from tests.support.kernel import Kernel, platform_on
 
 STEPS = 300

@@ -4,26 +4,30 @@ The oracle predicts every claim from what stands in the store before it, remembe
 change, and reads after each step what must hold between any two (``tests.support.invariants``).
 """
 
+import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import time_machine
 
-from app.core import ids, workspaces
+from app.core import doorbell, redis_clients, workspaces
 from app.core.errors import QueueFull, SessionNotFound, StaleFence, StartedElsewhere
+from app.core.platform import Platform
 from app.core.records import Session
 from app.core.sessions import OUTCOMES, Claim, NoClaim
 from app.core.states import LANES, LIVE, TERMINAL
-from tests.simulation import fires, following, letters, speaking
+from tests.simulation import faults, fires, following, letters, speaking, watching
 from tests.simulation.oracle import clocks, outlived, predict, reachable, slots, waiting
 from tests.simulation.ticks import Ticks
+from tests.simulation.unsteady import Unsteady
 from tests.support import invariants
 from tests.support.invariants import Stored
 from tests.support.kernel import Kernel
+from workers import deliver
 
 DEPTH_MAX = 12
 SETTINGS = {"queue_depth_max": DEPTH_MAX, "turns_kept": 15, "events_kept": 100, "fires_kept": 100}
@@ -35,6 +39,8 @@ STEPS: dict[str, int] = {
     **following.STEPS,
     **letters.STEPS,
     **speaking.STEPS,
+    **faults.STEPS,
+    **watching.STEPS,
     "beat": 12,
     "claim": 18,
     "claim_again": 2,
@@ -61,7 +67,24 @@ STEPS: dict[str, int] = {
     "switch_on": 1,
     "jump": 12,
 }
-ACTS = {**following.ACTS, **letters.ACTS, **speaking.ACTS}
+OTHERS = (following, letters, speaking, fires, faults, watching)
+ACTS = {name: act for other in OTHERS for name, act in other.ACTS.items()}
+
+
+class Step(NamedTuple):
+    """What is done, and the place in the walk, from which its own chance comes: it chooses alike
+    though steps before it are left out."""
+
+    at: int
+    name: str
+
+
+def planned(seed: int, kinds: Mapping[str, int] = STEPS) -> Iterator[Step]:
+    """The steps of a seed, without end."""
+    chance = random.Random(f"plan {seed}")
+    names, weights = list(kinds), list(kinds.values())
+    for at in itertools.count():
+        yield Step(at, chance.choices(names, weights)[0])
 
 
 class Walk:
@@ -74,43 +97,54 @@ class Walk:
         seed: int,
         steps: Mapping[str, int] = STEPS,
     ) -> None:
-        self.kernel, self.traveller = kernel, traveller
-        self.random = random.Random(seed)
-        self.steps = steps
-        self.hasty = kernel.tuned(lane_max_wait_s=5)
+        self.line = Unsteady(kernel.data, lambda: invariants.read(kernel))
+        clients = redis_clients.shared(self.line)
+        self.kernel = Kernel(Platform(kernel.platform.settings, clients), kernel.id)
+        self.traveller = traveller
+        self.seed, self.random = seed, random.Random(f"{seed}:begin")
+        self.plan = planned(seed, steps)
+        self.hasty = self.kernel.tuned(lane_max_wait_s=5)
         self.held: list[Session] = []
         self.claims: list[Claim] = []
         self.finished: list[tuple[Session, str]] = []
         self.followed: list[tuple[str, str]] = []
         self.named: dict[str, str] = {}
+        self.naming: dict[str, str] = {}
+        self.faults: Counter[str] = Counter()
+        self.excused: set[str] = set()
         self.made: list[tuple[str, int]] = []
         self.terminal: dict[str, str] = {}
         self.seq, self.count, self.last_event = 0, 0, "0-0"
         self.done: dict[str, int] = dict.fromkeys(STEPS, 0)
-        self.ticks = Ticks(kernel)
+        self.ticks = Ticks(self.kernel)
         self.answers: Counter[str] = Counter()
         self.depth_max = DEPTH_MAX
         self.started: set[str] = set()
         self.last_ends: dict[str, tuple[int, int]] = {}
         self.notes: dict[str, dict[str, str]] = {}
         self.overlapped: Counter[str] = Counter()
-        self.stored = invariants.check(kernel)
+        self.stored = invariants.check(self.kernel)
         self.beat()
-        self.stored = invariants.check(kernel)
+        self.stored = invariants.check(self.kernel)
 
-    def step(self) -> None:
-        (name,) = self.random.choices(list(self.steps), list(self.steps.values()))
-        act = getattr(self, name, None) or partial(ACTS[name], self)
-        before = self.stored
+    def step(self, chosen: Step | None = None) -> None:
+        """Do this one, or the next of the seed's."""
+        at, name = chosen or next(self.plan)
+        self.count, self.random = at, random.Random(f"{self.seed}:{at}")
+        act, before = self.act_of(name), self.stored
         try:
             act()
             self.stored = invariants.check(self.kernel)
             self.check_changes(before, self.stored)
+            watching.check(self, self.stored, name if name in faults.STEPS else "")
         except Exception as fault:
-            fault.add_note(f"at step {self.count}: {name}")
+            fault.add_note(f"at step {at}: {name}")
+            fault.at_step = at  # type: ignore[attr-defined]
             raise
         self.done[name] += 1
-        self.count += 1
+
+    def act_of(self, name: str) -> Callable[[], object]:
+        return getattr(self, name, None) or partial(ACTS[name], self)
 
     # What must hold of a step whatever it was.
 
@@ -151,6 +185,7 @@ class Walk:
     def repeat(self) -> None:
         key = self.random.choice("abc")
         first = self.stored.turns.get(self.named.get(key, ""))
+        self.naming[f"trn_{self.count:06}"] = key
         answer = self.try_submit(repeat_key=key)
         if answer is not None:
             is_open = first is not None and first["state"] not in TERMINAL | {"input_required"}
@@ -210,7 +245,11 @@ class Walk:
     def claim(self) -> None:
         beat = self.kernel.data.hgetall(self.kernel.keys["capacity"])
         expected = predict(self.stored, beat, self.kernel.now_ms(), self.last_ends)
+        here = (self.kernel.platform, self.kernel.id)
+        doorbell.watch(*here, deliver.first_look_s(here[0].settings))
         found = self.kernel.claim(f"ses_{self.count:06}")
+        if isinstance(found, Claim):
+            deliver.watch(*here, found.session)
         self.answers[found.reason if isinstance(found, NoClaim) else "claimed"] += 1
         fires.check_claim(self, expected, found)
         if isinstance(found, NoClaim):
@@ -339,47 +378,6 @@ class Walk:
             "ceiling_s": self.random.choice([None, 0, 100]),
         }
         workspaces.change(self.kernel.platform, self.kernel.id, changes)
-
-    def fire(self) -> None:
-        schedule = self.ticks.read(self.random.choice(self.ticks.ids))
-        due = self.kernel.due(schedule)
-        if due is None:
-            assert not schedule.enabled
-            return
-        depth = len(waiting(self.stored))
-        outcome = self.kernel.fire(schedule, due)[0]
-        if due > self.kernel.now_ms():
-            assert outcome == "early"
-        elif (schedule.id, due) in self.made:
-            assert outcome == "repeated"
-        else:
-            assert outcome == ("made" if depth < DEPTH_MAX else "skipped")
-            self.remember(schedule.id, due)
-
-    def backfill(self) -> None:
-        fires.backfill(self)
-
-    def policy(self) -> None:
-        fires.change_policy(self)
-
-    def overlap(self) -> None:
-        fires.end_others(self)
-
-    def fire_again(self) -> None:
-        """A fire of before by another scheduler, or after the due time was put back, or by hand."""
-        if self.made:
-            schedule_id, nominal = self.random.choice(self.made)
-            schedule = self.ticks.read(schedule_id)
-            way = self.random.choice(["again", "put back", "by hand"])
-            if way == "put back" and schedule.enabled:
-                self.kernel.make_due(schedule, nominal)
-            mode = "manual" if way == "by hand" else "make"
-            row = self.stored.hashes["fires"][f"{schedule_id}:{nominal}"]
-            outcome = self.kernel.fire(schedule, nominal, mode)[0]
-            if way == "again" and outcome != "repeated":
-                assert outcome == "moved"
-            if '"turn_id"' in row:
-                assert self.kernel.turn_count(ids.of_fire(schedule_id, nominal)) <= 1
 
     def expire(self) -> None:
         over = outlived(self.stored, self.kernel.now_ms())

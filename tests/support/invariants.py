@@ -7,9 +7,11 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from app.core import states
+from tests.support import near_reading
 from tests.support.kernel import Kernel
 
 HASHES = ("workspace", "turns", "sessions", "lanes", "fires", "bodies", "bound")
@@ -48,20 +50,48 @@ def order(entry: str) -> tuple[int, int]:
 
 
 def read(kernel: Kernel) -> Stored:
-    pipe = kernel.data.pipeline(transaction=True)
-    for name in HASHES:
-        pipe.hgetall(kernel.keys[name])
-    for name in SETS:
-        pipe.zrange(kernel.keys[name], 0, -1, withscores=True)
-    for lane in states.LANES:
-        pipe.xrange(kernel.keys[f"lane_{lane}"])
-    rows = iter(pipe.execute())
+    """As it stands now; a record that is written as before is parsed once."""
+    wanted = [("hash", kernel.keys[name]) for name in HASHES]
+    wanted += [("zset", kernel.keys[name]) for name in SETS]
+    wanted += [("stream", kernel.keys[f"lane_{lane}"]) for lane in states.LANES]
+    rows = iter(_rows(kernel, wanted))
     hashes = {name: next(rows) for name in HASHES}
     sets = {name: dict(next(rows)) for name in SETS}
-    lanes = {lane: [entry for entry, _ in next(rows)] for lane in states.LANES}
-    turns = {key: json.loads(text) for key, text in hashes["turns"].items()}
-    sessions = {key: json.loads(text) for key, text in hashes["sessions"].items()}
+    lanes = {lane: next(rows) for lane in states.LANES}
+    turns = {key: _parsed(text) for key, text in hashes["turns"].items()}
+    sessions = {key: _parsed(text) for key, text in hashes["sessions"].items()}
     return Stored(hashes, sets, lanes, turns, sessions)
+
+
+def _rows(kernel: Kernel, wanted: list[tuple[str, str]]) -> list[Any]:
+    if (database := near_reading.of_fake(kernel.data)) is not None:
+        return near_reading.read(database, wanted)
+    return by_protocol(kernel, wanted)
+
+
+def by_protocol(kernel: Kernel, wanted: list[tuple[str, str]]) -> list[Any]:
+    """The same from any server, in one transaction."""
+    pipe = kernel.data.pipeline(transaction=True)
+    for kind, key in wanted:
+        if kind == "hash":
+            pipe.hgetall(key)
+        elif kind == "zset":
+            pipe.zrange(key, 0, -1, withscores=True)
+        else:
+            pipe.xrange(key)
+    rows = zip(wanted, pipe.execute(), strict=True)
+    return [[entry for entry, _ in row] if kind == "stream" else row for (kind, _), row in rows]
+
+
+@lru_cache(maxsize=8192)
+def _parsed(text: str) -> dict[str, Any]:
+    """A record; nobody changes it."""
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=8192)
+def _carries_float(text: str) -> bool:
+    return bool(FLOAT.search(text))
 
 
 def check(kernel: Kernel) -> Stored:
@@ -80,7 +110,7 @@ def check(kernel: Kernel) -> Stored:
     lines_of(kernel)
     for name in ("turns", "sessions", "fires", "memories"):
         for key, text in stored.hashes[name].items():
-            assert not FLOAT.search(text), f"{key} carries a float: {text}"
+            assert not _carries_float(text), f"{key} carries a float: {text}"
     return stored
 
 
@@ -188,10 +218,10 @@ def ledger(stored: Stored) -> None:
             if text is None:  # the ledger is trimmed of ended rows only
                 assert turn["state"] in states.TERMINAL, turn
                 continue
-            assert json.loads(text)["state"] == in_ledger(turn["state"]), (text, turn)
-            assert json.loads(text)["turn_id"] == key
+            assert _parsed(text)["state"] == in_ledger(turn["state"]), (text, turn)
+            assert _parsed(text)["turn_id"] == key
     for name, text in stored.hashes["fires"].items():
-        row = json.loads(text)
+        row = _parsed(text)
         ended = row["state"] in states.TERMINAL | {"missed"}
         assert ended == ("ended_at" in row), (name, row)
         assert not ended or row["reason"], f"{name} ended for no reason: {row}"
@@ -204,15 +234,15 @@ def ledger(stored: Stored) -> None:
 
 def lines_of(kernel: Kernel) -> None:
     """Open lines, and only these, bound the trimming, by the time of what they have settled."""
-    records = {
-        key: json.loads(text) for key, text in kernel.data.hgetall(kernel.keys["lines"]).items()
-    }
+    wanted = [("hash", kernel.keys["lines"]), ("zset", kernel.keys["owed"])]
+    records_of_lines, owed_rows = _rows(kernel, wanted)
+    records = {key: _parsed(text) for key, text in records_of_lines.items()}
     opened = {
         key: float(order(one.get("only") or one["cursor"])[0])
         for key, one in records.items()
         if "closed_at" not in one and "done_at" not in one
     }
-    owed = dict(kernel.data.zrange(kernel.keys["owed"], 0, -1, withscores=True))
+    owed = dict(owed_rows)
     assert owed == opened, (owed, opened)
     for key, one in records.items():
         assert ("lease" in one) == ("lease_until" in one), (key, one)
@@ -258,7 +288,7 @@ def remembered(stored: Stored) -> None:
 
 def counted(stored: Stored) -> None:
     """What is counted of the ledger is what stands in it."""
-    rows = {name: json.loads(text) for name, text in stored.hashes["fires"].items()}
+    rows = {name: _parsed(text) for name, text in stored.hashes["fires"].items()}
     waiting = Counter(name.rpartition(":")[0] for name in rows if rows[name]["state"] == "queued")
     tallies = stored.hashes["tallies"]
     told = {name.removesuffix(":waiting"): int(tallies[name]) for name in tallies if ":w" in name}

@@ -1,0 +1,89 @@
+"""Steps of a walk: the reaper looks, the sweep repairs; and what the reaper must know meanwhile.
+
+Its looks are planned on the control side, apart from the scripts that start a clock, so a death or
+a lost message may fall between the two.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from app.core import keys
+from tests.simulation.faults import settle
+from tests.simulation.oracle import Clock, clocks
+from tests.support import invariants
+from tests.support.invariants import Stored
+from workers import reaper, sweep
+
+if TYPE_CHECKING:
+    from tests.simulation.walk import Walk
+
+HANDOVER_MS = 10_000
+
+
+def look(walk: "Walk") -> None:
+    """The reaper's tick: what has run out by then is ended, whoever was told what before."""
+    is_due = next_look(walk) <= walk.kernel.now_ms()
+    reaper.reap(walk.kernel.platform)
+    after = invariants.read(walk.kernel)
+    settle(walk, walk.stored, after)
+    now = walk.kernel.now_ms()
+    if is_due:
+        over = [f"{key}: {clock}" for key, clock in running(after) if clock.ends_at <= now]
+        assert not over, f"left by the reaper: {over}"
+        late = [key for key, at in after.sets["expiring"].items() if at <= now]
+        assert not late, f"outlived, and left by the reaper: {late}"
+        walk.excused.clear()
+
+
+def repair(walk: "Walk") -> None:
+    """The sweep: it changes hints, and nothing else."""
+    sweep.sweep(walk.kernel.platform)
+    after = invariants.read(walk.kernel)
+    assert after.turns == walk.stored.turns
+    assert after.sessions == walk.stored.sessions
+
+
+def running(stored: Stored) -> Iterator[tuple[str, Clock]]:
+    """Every clock that can end a live session; also that of one which was never laid out."""
+    for key in stored.sets["live"]:
+        session = stored.sessions[key]
+        for clock in clocks(session):
+            # What is asked before a ceiling is followed by the ceiling, not by a clock of its own.
+            if clock.mechanism != "cancel" or "unwanted" in session:
+                yield key, clock
+        if session["state"] == "claimed" and "digest" not in session:
+            yield key, Clock("handover", HANDOVER_MS, session["claimed_at"])
+
+
+def next_look(walk: "Walk") -> float:
+    """When the reaper looks next, in ms; without end where no look is planned."""
+    control = walk.kernel.platform.clients.control
+    planned = [
+        control.zscore(key, walk.kernel.id) for key in (keys.DEADLINES, keys.DEADLINES_TAKEN)
+    ]
+    return min((at for at in planned if at is not None), default=float("inf"))
+
+
+def check(walk: "Walk", after: Stored, was_cut: str) -> None:
+    """No clock runs out, and no time to live, before the next planned look.
+
+    Excused until the next look is what no caller can tell the reaper in time: what a message does
+    that arrives after its caller has given up, and that of a cut heartbeat a session is missing
+    (its own next beats say that again).
+    """
+    at, now = next_look(walk), walk.kernel.now_ms()
+    unwatched = [(key, clock) for key, clock in running(after) if max(clock.ends_at, now) < at]
+    excused = {
+        key for key, clock in unwatched if was_cut == "arrive" or (was_cut and clock.limit_ms == 0)
+    }
+    walk.excused |= excused
+    left = [one for one in unwatched if one[0] not in walk.excused]
+    assert not left, f"unwatched until {at}: {left}"
+    first = min(after.sets["expiring"].values(), default=at)
+    if was_cut and first < at:
+        walk.excused.add("expiring")
+    assert at <= first or "expiring" in walk.excused, f"a time to live ends unwatched at {first}"
+
+
+STEPS = {"look": 6, "repair": 1}
+ACTS: "dict[str, Callable[[Walk], None]]" = {"look": look, "repair": repair}
