@@ -1,20 +1,25 @@
 -- Gives the next turn to a new session, only where the workspace has room for one.
 -- The session id is the caller's token: a repeated call gets the same answer again.
--- @keys schedules
--- @returns {"claimed" | "replayed", session, turn, body, schedule or "", note or "", depth left}
+-- @keys schedules policy
+-- @returns {"claimed" | "replayed", session, turn, body, schedule or "", note or "", depth left,
+-- @returns   team or "", sequence of its own memories or ""}
 -- @returns {"paused" | "backing_off" | "heartbeat_expired" | "capacity_full" | "overlap" | "empty",
 -- @returns   wake at ms}: overlap: what waits waits for a fire of its own schedule to end
 -- @returns refused: workspace_not_found, illegal_transition
 -- @include full choose overlap open
-local function given(outcome, session, turn)
+local function given(outcome, session, turn, session_text, turn_text)
   local note = note_place(turn)
-  return {outcome, cjson.encode(session), cjson.encode(turn), redis.call('HGET', K.bodies, turn.id) or '',
+  return {outcome, session_text, turn_text, redis.call('HGET', K.bodies, turn.id) or '',
     turn.schedule_id and redis.call('HGET', K.schedules, turn.schedule_id) or '',
-    note and redis.call('HGET', K.notes, note) or '', (waiting())}
+    note and redis.call('HGET', K.notes, note) or '', (waiting()),
+    redis.call('HGET', K.workspace, 'team') or '', redis.call('HGET', K.policy, 'seq') or ''}
 end
 
 local known = read(K.sessions, A.session_id)
-if known then return given('replayed', known, read(K.turns, known.turn_id)) end
+if known then
+  local turn = read(K.turns, known.turn_id)
+  return given('replayed', known, turn, cjson.encode(known), cjson.encode(turn))
+end
 
 local ws = redis.call('HMGET', K.workspace, 'status', 'paused_at', 'hold_until')
 if not ws[1] or ws[1] == 'removed' then return refuse('workspace_not_found') end
@@ -39,6 +44,6 @@ while left > 0 and not turn do
 end
 if not turn then return {'empty', NOW} end
 
-local session = open(turn, schedule)
+local session, session_text = open(turn, schedule)
 if not session then return refuse('illegal_transition', {state = turn.state}) end
-return given('claimed', session, turn)
+return given('claimed', session, turn, session_text, saved_text)

@@ -44,12 +44,12 @@ local function open(turn, schedule)
     session.checkpoint_at = session.ceiling_at - math.min(tonumber(A.checkpoint_grace_ms), math.floor(ceiling / 2))
     session.cancel_at = session.ceiling_at - math.min(tonumber(A.cancel_grace_ms), math.floor(ceiling / 10))
   end
-  keep(session)
+  local text = keep(session)
   redis.call('ZADD', K.live, NOW, session.id)
   if turn.attempt == 1 then observe('wait', NOW - turn.accepted_at) end
   emit('TURN_CLAIMED', turn, session, {
     lane = turn.lane, attempt = turn.attempt, waited_ms = NOW - turn.accepted_at, ceiling_ms = ceiling,
     coalesced = turn.coalesced, coalesced_count = turn.coalesced_count,
   })
-  return session
+  return session, text
 end

@@ -4,9 +4,12 @@
 -- @include fires row forget
 local GROUP = 'turnkeeper'
 
+local saved_text -- the record written last
+
 local function save(turn)
   if turn.schedule_id then write_row(turn) end
-  redis.call('HSET', K.turns, turn.id, cjson.encode(turn))
+  saved_text = cjson.encode(turn)
+  redis.call('HSET', K.turns, turn.id, saved_text)
   redis.call('ZADD', K.changed, turn.state_at, turn.id)
 end
 
