@@ -94,7 +94,12 @@ def _assemble(name: str, source: str, parts: Mapping[str, str]) -> Script:
     bind_keys = ", ".join(f"{key} = KEYS[{at}]" for at, key in enumerate(key_names, 1))
     bind_args = ", ".join(f"{arg} = ARGV[{at}]" for at, arg in enumerate(arg_names, 1))
     whole = "\n".join(
-        [f"local K = {{{bind_keys}}}", f"local A = {{{bind_args}}}", states.lua_tables(), *texts]
+        [
+            f"local K = {{{bind_keys}}}",
+            f"local A = {{{bind_args}}}",
+            states.lua_tables("\n".join(texts)),
+            *texts,
+        ]
     )
     return Script(name, key_names, arg_names, whole, hashlib.sha1(whole.encode()).hexdigest())  # noqa: S324 - Redis names scripts so
 

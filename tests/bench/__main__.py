@@ -11,7 +11,7 @@ import redis
 
 from app.core import telemetry
 from app.core.settings import Settings
-from tests.bench import clocks, fires, floor, ours
+from tests.bench import clocks, fires, floor, ours, together
 from tests.support import servers
 
 MESSAGE = {"method": "message/send", "params": {"message": {"parts": [{"text": "x"}]}}}
@@ -97,6 +97,13 @@ def measure(table: Table, url: str) -> None:
         "claim to finish, gated, one worker",
         "/s",
         lambda: ours.claim_finish_rate(here),
+        "raw XADD, XREADGROUP, XACK",
+    )
+    table.add("raw loop, two processes", "/s", lambda: together.raw_loop(url))
+    table.add(
+        "claim to finish, gated, two workers",
+        "/s",
+        lambda: together.claim_finish_rate(here, 2),
         "raw XADD, XREADGROUP, XACK",
     )
     table.latencies("plain RQ, enqueue to start", lambda: floor.rq_start_latencies(raw))

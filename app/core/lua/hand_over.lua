@@ -8,7 +8,7 @@ local session, refusal = held('hand_over')
 if not session then return refusal end
 if session.started_at then return begun(session) end
 local turn = read(K.turns, session.turn_id)
-if not ALLOWED[turn.state].running then return refuse('illegal_transition', {state = turn.state}) end
+if not allows(turn.state, 'running') then return refuse('illegal_transition', {state = turn.state}) end
 record(session)
 if session.state == 'claimed' then
   session.state, session.delivered_at, session.seen_at = 'delivered', NOW, NOW
