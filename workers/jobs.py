@@ -16,7 +16,7 @@ from workers.deliver import Visited, visit_all
 
 LEASE_S = 15.0
 AWAY_S = 0.2
-VISITS_MOST = 8  # rings taken at once: so many are lost with a process that dies
+VISITS_MOST = 10  # rings taken at once: so many are lost with a process that dies
 REAP_MOST, REAP_PAUSE_S, REAP_LEAST_S = 10, 0.25, 0.02
 TRIM_EVERY_MS = 60_000
 log = structlog.get_logger(__name__)

@@ -25,11 +25,12 @@ from workers.adapters.scripted import Scripted
 from workers.deliver import visit_all
 
 TOKEN = "bench-admin-token"
+BACKLOG = 10_000
 
 
 def platform(url: str) -> Platform:
-    """A platform on this server."""
-    return Platform.start(Settings(redis_url=url, admin_token=TOKEN))
+    """A platform on this server, with room for a backlog of ten thousand and more."""
+    return Platform.start(Settings(redis_url=url, admin_token=TOKEN, queue_depth_max=2 * BACKLOG))
 
 
 def make_workspaces(here: Platform, count: int, slots: int = 1) -> list[str]:
