@@ -259,7 +259,8 @@ def kept(stored: Stored) -> None:
     assert set(stored.hashes["results"]) <= set(stored.turns)
     waiting = {key for key, turn in stored.turns.items() if turn.get("follow_call")}
     for key in waiting:
-        if stored.turns[key]["state"] == "queued":
+        # A fire that failed after its follow-up and is tried again keeps what it failed with.
+        if stored.turns[key]["state"] == "queued" and not stored.turns[key].get("retries"):
             assert key not in stored.hashes["results"], f"{key} waits with an old answer"
 
 
