@@ -8,7 +8,7 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -70,10 +70,19 @@ class Table:
 
     def latencies(self, name: str, measure: Callable[[], list[float]], base: str = "") -> None:
         """Two rows, p50 and p99 in ms."""
-        runs = []
+        self.side_by_side({name: measure}, base)
+
+    def side_by_side(self, rows: Mapping[str, Callable[[], list[float]]], base: str = "") -> None:
+        """The same of several, a run of each in turn, so that all meet the same other load."""
+        runs: dict[str, list[list[float]]] = {name: [] for name in rows}
         for _ in range(self.runs):
-            redis.Redis.from_url(self.url, protocol=2).flushall()
-            runs.append([wait * 1000 for wait in measure()])
+            for name, measure in rows.items():
+                redis.Redis.from_url(self.url, protocol=2).flushall()
+                runs[name].append([wait * 1000 for wait in measure()])
+        for name, found in runs.items():
+            self._put_both(name, found, base if base != name else "")
+
+    def _put_both(self, name: str, runs: list[list[float]], base: str) -> None:
         for label, share in (("p50", 0.5), ("p99", 0.99)):
             values = [percentile(waits, share) for waits in runs]
             self.put(f"{name} {label}", "ms", values, f"{base} {label}" if base else None)
@@ -123,14 +132,16 @@ def speed(table: Table, url: str) -> None:
 def scaling(table: Table, url: str) -> None:
     """What the number of workspaces and of waiting turns costs."""
     here = ours.platform(url)
-    for count in (100, 10_000, 100_000):
-        base = "claim among 100 workspaces" if count > 100 else ""
-        among = partial(scale.claims_among, here, count)
-        table.latencies(f"claim among {count:,} workspaces", among, base)
-    for count in (1, ours.BACKLOG):
-        base = "claim with 1 turn waiting" if count > 1 else ""
-        name = f"claim with {count:,} turn{'s' if count > 1 else ''} waiting"
-        table.latencies(name, partial(scale.claims_before, here, count), base)
+    among = {
+        f"claim among {count:,} workspaces": partial(scale.claims_among, here, count)
+        for count in (100, 10_000, 100_000)
+    }
+    table.side_by_side(among, "claim among 100 workspaces")
+    before = {
+        f"claim, {count:,} waiting": partial(scale.claims_before, here, count)
+        for count in (1, ours.BACKLOG)
+    }
+    table.side_by_side(before, "claim, 1 waiting")
     for count in (100, 10_000, 100_000):
         each = partial(scale.idle_workspace_bytes, here, count)
         table.add(f"an idle workspace of {count:,}", "B", each)
@@ -153,7 +164,8 @@ def held(table: Table, url: str) -> None:
         name = f"held, {behind:,} more waiting" if behind else "held"
         released = [one.release_s * 1000 for one in found]
         table.put(f"{name}: release to next start", "ms", released)
-        table.put(f"{name}: release to last of twelve", "s", [one.drain_s for one in found])
+        drained = [one.drain_s * 1000 for one in found]
+        table.put(f"{name}: release to last of twelve", "ms", drained)
         for label, share in (("p50", 0.5), ("p99", 0.99)):
             waits = [percentile(one.others_s, share) * 1000 for one in found]
             table.put(f"{name}: others, submit to adapter {label}", "ms", waits)
