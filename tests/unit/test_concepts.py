@@ -14,8 +14,8 @@ from app.core import attention, errors, events, states, workspaces
 from app.core.schedules import Schedule
 from app.core.settings import Settings, env_name
 from tests.support import docs_api, lua_events
-from tests.support.printed import fault_of
-from tests.unit.test_docs import ROOT
+from tests.support.printed import ROOT, fault_of
+
 
 PAGE = ROOT / "docs/concepts.md"
 WORDS = ("Turn", "Session", "Fire", "Lane", "Capacity", "Fence", "Clocks and ceiling", "Freshness",
