@@ -13,6 +13,7 @@ from app.cli.main import main as command_line
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(?:sh|bash|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SCRIPT = "#!"
+SHELL_SIGNS = frozenset({">", "|", "&&", "<"})
 # What may stand before `turnkeeper` on a line; the rest of the line is its own.
 CALL = re.compile(r"(?:^|\| |&& )(?:\.venv/bin/)?turnkeeper (.*)$", re.DOTALL)
 
@@ -34,7 +35,16 @@ class Printed:
     def words(self) -> list[str] | None:
         """Those behind ``turnkeeper``, as a shell gives them; None: it is another program's."""
         found = CALL.search(self.text)
-        return shlex.split(found[1], comments=True) if found else None
+        if not found:
+            return None
+        words = shlex.split(found[1].replace("\\\n", " "), comments=True)
+        ends = [at for at, word in enumerate(words) if word in SHELL_SIGNS]
+        return words[: ends[0]] if ends else words
+
+    @property
+    def program(self) -> str:
+        """What the shell starts first."""
+        return Path(self.text.split()[0]).name
 
 
 def commands(page: str, text: str) -> list[Printed]:

@@ -16,7 +16,6 @@ from app.core.settings import Settings, env_name
 from tests.support import docs_api, lua_events
 from tests.support.printed import ROOT, fault_of
 
-
 PAGE = ROOT / "docs/concepts.md"
 WORDS = ("Turn", "Session", "Fire", "Lane", "Capacity", "Fence", "Clocks and ceiling", "Freshness",
          "Dead letter", "Why")  # fmt: skip
