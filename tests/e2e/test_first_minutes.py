@@ -1,8 +1,10 @@
-"""From a clean clone to the first green fire on the page, by the README's first command alone."""
+"""From a clean clone to the first green fire on the page, by the README's first command alone.
+
+What is cloned is what is committed.
+"""
 
 import os
 import re
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.ui import svg
 from tests.support import servers
 from tests.support.printed import commands
 from tests.support.processes import ROOT, Process
@@ -104,12 +107,6 @@ def interrupt(process: Process) -> None:
 
 @pytest.mark.parametrize("state", ["queued", "failed", "missed"])
 def test_control_a_fire_that_did_not_end_well_is_not_green(state: str) -> None:
-    from app.ui import svg
-
     strip = str(svg.strip([(state, f"2026-11-21 18:00 UTC {state}")]))
     assert STRIP.search(strip) and green_fires(strip) == 0
     assert green_fires(str(svg.strip([("completed", "2026-11-21 18:00 UTC completed")]))) == 1
-
-
-def test_the_tree_can_be_cloned() -> None:
-    assert shutil.which("git") and (ROOT / ".git").exists()

@@ -1,5 +1,6 @@
 """Tables in a terminal of 80 columns: no longer line, no folded id, what is left out is said."""
 
+import ast
 import os
 import re
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 import pexpect
 import pytest
 
+from app.cli import connection
 from app.cli.tables import Column, fitting, widths
 from tests.unit.cli.fake_api import TOKEN, FakeApi
 
@@ -235,3 +237,16 @@ def test_top_fits_80_columns(api: FakeApi) -> None:
     lines = on_terminal(api, "top --once", WIDTH)
     assert [line for line in lines if len(line) > WIDTH or "…" in line] == []
     assert "5 h 58 min / 1 h" in "\n".join(lines)
+
+
+def test_every_list_says_which_columns_may_be_left_out() -> None:
+    """But the doctor's: its columns are text, which is folded."""
+    folder = Path(connection.__file__).parent
+    calls = [
+        (path.name, len(node.args))
+        for path in folder.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "show_rows"
+    ]
+    assert len(calls) >= len(LISTS) - 1
+    assert [name for name, count in calls if count < 5] == ["doctor.py"]
