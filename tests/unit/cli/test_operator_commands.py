@@ -43,7 +43,7 @@ def test_top_prints_once_off_a_terminal_attention_first(api: FakeApi, run: Run) 
 
 def test_a_row_without_a_session_or_a_heartbeat_has_no_clocks() -> None:
     row = ROW | {"sessions": [], "heartbeat_age_s": None, "waiting": 0, "next_fire_at": None}
-    assert cells(row)[2:7] == ["-", "never", "-", "0", "-"]
+    assert cells(row)[3:8] == ["-", "never", "-", "0", "-"]
 
 
 @pytest.mark.parametrize(("status", "exit_code"), [("ok", 0), ("warn", 0), ("fail", 1)])
