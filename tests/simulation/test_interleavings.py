@@ -10,6 +10,7 @@ import pytest
 
 from tests.simulation import fires
 from tests.simulation.shrinking import steps_of
+from tests.simulation.walk import STEPS as EVERYTHING
 from tests.simulation.walking import FOUND, walked
 
 SEEDS = range(20)
@@ -158,6 +159,17 @@ def test_every_interleaving_of_fires_keeps_to_their_overlap_policies(seed: int) 
     print(walk.overlapped, walk.answers, walk.done)
     assert len(walk.overlapped) >= 2, "too tame"
     assert walk.answers["claimed"] >= 15, "too tame"
+
+
+def test_a_run_takes_a_hundred_thousand_steps() -> None:
+    assert len(SEEDS) * STEPS * 2 >= 100_000
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kinds", [EVERYTHING, fires.STEPS], ids=["everything", "fires"])
+@pytest.mark.parametrize("seed", range(1_000, 1_400))
+def test_two_million_steps_more(seed: int, kinds: dict[str, int]) -> None:
+    walked(seed, STEPS, kinds=kinds)
 
 
 def test_a_seed_walks_the_same_way_again() -> None:
