@@ -88,6 +88,8 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
         "redeliver": request.redeliver,
         "from_workspace_id": request.from_workspace_id,
     }
+    if request.expires_in_s is not None:  # first: a death in between leaves no end unwatched
+        doorbell.watch(platform, workspace_id, request.expires_in_s)
     reply = platform.run(
         "submit",
         workspace_id,
@@ -105,8 +107,6 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
     )
     told = accepted(platform, workspace_id, reply)
     push.hint(platform, workspace_id, request.push)
-    if request.expires_in_s is not None:
-        doorbell.watch(platform, workspace_id, request.expires_in_s)
     return told
 
 

@@ -93,7 +93,6 @@ CONTROLS = {
     ),
     "retried for ever": ("finish", "if used > allowed then", "if used > allowed + 9 then"),
     "no retry": ("finish", "if used > allowed then", "if used then"),
-    "never paused": ("finish", "or count < limit or", "or count or"),
     "failures forgiven": (
         "finish",
         "if not FAILED[turn.state] then return end",
@@ -117,6 +116,11 @@ CONTROLS = {
         "session.x = turn.state",
     ),
     "the reaper is not told": ("watch", "redis.call('ZADD', K.deadlines, at, A.workspace_id)", ""),
+    "nobody is rung for": (
+        "ring",
+        "redis.call('ZADD', K.ready,",
+        "redis.call('ZSCORE', K.ready, A.workspace_id) -- ",
+    ),
     "the reaper takes nothing": ("overdue", "return {'ok', unpack(found)}", "return {'ok'}"),
     "zombies are foreign": (
         "heartbeat",
@@ -139,6 +143,7 @@ OF_FIRES = {
     "the policy of a fire is not its own": ("claim", "turn.overlap_policy or schedule", "schedule"),
     "a lost fire does not give way": ("claim", "unqueue(one)\n      give_way(one, turn)", ""),
     "entries are not changed": ("claim", "if in_lane then run.entry", "if nil then run.entry"),
+    "never paused": ("finish", "or count < limit or", "or count or"),
     "parked and not woken": ("finish", "    unpark(turn.schedule_id)\n  end", "  end"),
 }
 
