@@ -1,5 +1,7 @@
 """The RQ jobs, called by dotted name; each may run twice, late, or not at all without harm."""
 
+from collections.abc import Sequence
+
 import structlog
 from redis.exceptions import RedisError
 
@@ -10,10 +12,11 @@ from workers import agents, invariants, reaper, replaying, trimming, webhooks
 from workers import sweep as sweeping
 from workers.adapters.a2a import ByWorkspace
 from workers.adapters.base import Adapter
-from workers.deliver import visit
+from workers.deliver import Visited, visit_all
 
 LEASE_S = 15.0
 AWAY_S = 0.2
+VISITS_MOST = 10  # rings taken at once: so many are lost with a process that dies
 REAP_MOST, REAP_PAUSE_S, REAP_LEAST_S = 10, 0.25, 0.02
 TRIM_EVERY_MS = 60_000
 log = structlog.get_logger(__name__)
@@ -44,9 +47,9 @@ def serve(platform: Platform, adapter: Adapter, slice_s: float) -> int:
             if now >= reap_at:
                 reap_at = now + _reap_a_few(platform)
             wait_s = min(1.0, end - now, reap_at - now)
-            workspace_id = doorbell.next_ready(platform, max(0.01, wait_s))
-            if workspace_id is not None:
-                delivered += _visit(platform, adapter, workspace_id)
+            rung = doorbell.next_ready_many(platform, max(0.01, wait_s), VISITS_MOST)
+            if rung:
+                delivered += _visit(platform, adapter, rung)
     finally:
         platform.run_control("dispatcher", slice_id=slice_id, ttl_ms=0)
     return delivered
@@ -62,19 +65,26 @@ def _reap_a_few(platform: Platform) -> float:
     return max(REAP_LEAST_S, due_s)
 
 
-def _visit(platform: Platform, adapter: Adapter, workspace_id: str) -> int:
+def _visit(platform: Platform, adapter: Adapter, rung: Sequence[str]) -> int:
     """One visit; a workspace's trouble, of whatever kind, is not the others'."""
     try:
-        return visit(platform, adapter, workspace_id)
-    except TurnkeeperError as refusal:
-        log.warning("visit refused", workspace_id=workspace_id, code=refusal.code)
+        visited = visit_all(platform, adapter, rung)
     except RedisError as error:
-        log.warning("visit failed", workspace_id=workspace_id, error=str(error))
+        visited = Visited(troubles=dict.fromkeys(rung, error))
+    except Exception:  # noqa: BLE001 - the other workspaces must be served all the same
+        log.exception("visit failed", workspace_ids=rung)
+        return sum(_visit(platform, adapter, [one]) for one in rung) if len(rung) > 1 else 0
+    away = []
+    for workspace_id, trouble in visited.troubles.items():
+        if isinstance(trouble, TurnkeeperError):
+            log.warning("visit refused", workspace_id=workspace_id, code=trouble.code)
+        else:
+            log.warning("visit failed", workspace_id=workspace_id, error=str(trouble))
+            away += [workspace_id] if isinstance(trouble, RedisError) else []
+    if away:
         platform.clock.wait(platform.stopping, AWAY_S)
-        doorbell.ring(platform, workspace_id)  # raises where Redis is gone: the slice ends
-    except Exception:  # noqa: BLE001 - the next workspace must be served all the same
-        log.exception("visit failed", workspace_id=workspace_id)
-    return 0
+        doorbell.ring_many(platform, away)
+    return visited.count
 
 
 def deliver_owed() -> None:

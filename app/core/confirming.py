@@ -26,7 +26,19 @@ from app.core.settings import env_name
 CONFIRMED = frozenset(
     (
         *("submit", "follow", "replay", "discard", "cancel", "expire", "append"),
-        *("claim", "bind", "start", "note", "say", "ask", "finish", "release", "decline", "reap"),
+        *(
+            "claim",
+            "bind",
+            "hand_over",
+            "start",
+            "note",
+            "say",
+            "ask",
+            "finish",
+            "release",
+            "decline",
+            "reap",
+        ),
         *("agent_hold", "deliver"),  # sent to its agent once, and under which name it works there
         *("workspace_put", "schedule_put", "schedule_remove", "memory_put", "memory_delete"),
         *("push_put", "push_remove", "line_open", "line_close", "line_settle"),
@@ -35,9 +47,25 @@ CONFIRMED = frozenset(
 UNCONFIRMED = frozenset(
     (
         *("heartbeat", "late", "offline", "progress", "stall", "take"),
-        *("watch", "overdue", "ring", "dispatcher", "webhook_put"),  # of the control side
+        *(
+            "watch",
+            "watch_all",
+            "overdue",
+            "ring",
+            "to_the_back",
+            "dispatcher",
+            "webhook_put",
+        ),  # of the control side
         *("admit", "token_swap", "agent_watch", "agents_due", "replay_run_put"),  # of it, too
-        *("fire", "forecast", "line_take", "memory_read", "memory_seen", "memory_tell"),
+        *(
+            "fire",
+            "forecast",
+            "line_take",
+            "memory_read",
+            "memory_seq",
+            "memory_seen",
+            "memory_tell",
+        ),
         *("trim", "bury", "alert", "agent_push"),
     )
 )

@@ -5,8 +5,9 @@ dispatch job serves that set for a time slice. Losing every job and every ring l
 the sweep rings again.
 """
 
+import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -57,14 +58,13 @@ def ring_many(platform: Platform, workspace_ids: Collection[str]) -> None:
         log.warning("%d rings lost, the sweep rings again: %s", len(calls), error)
 
 
-def to_the_back(platform: Platform, workspace_id: str) -> None:
-    """Ring for a workspace that has had its visit: it stands behind all that wait by now.
+def to_the_back(platform: Platform, workspace_ids: Sequence[str]) -> None:
+    """Ring for workspaces that have had their visit: they stand behind all that wait by now.
 
-    An ordinary ring would leave it where its own turns, ending meanwhile, have rung it already:
+    An ordinary ring would leave one where its own turns, ending meanwhile, have rung it already:
     before a neighbour who came during the visit (measured: 25 claims of a backlog, not 20).
     """
-    number = platform.clients.control.incr(keys.RINGS)
-    platform.clients.control.zadd(keys.READY, {workspace_id: number})
+    platform.run_control("to_the_back", workspace_ids=json.dumps(workspace_ids))
 
 
 def enqueue_dispatch(platform: Platform) -> bool:
@@ -138,6 +138,34 @@ def next_ready(platform: Platform, wait_s: float) -> str | None:
     """Take the workspace that was rung first; waits up to ``wait_s`` (at most 5 s) for one."""
     found = platform.clients.blocking.bzpopmin(keys.READY, timeout=min(wait_s, BLOCK_S))
     return str(found[1]) if found else None
+
+
+def next_ready_many(platform: Platform, wait_s: float, most: int) -> list[str]:
+    """Take the workspaces that were rung first, at most so many; waits for the first of them.
+
+    Their rings are gone with a process that dies now: the sweep rings again.
+    """
+    found = platform.clients.control.zpopmin(keys.READY, most)
+    if found:
+        return [str(workspace_id) for workspace_id, _ in found]
+    first = next_ready(platform, wait_s)
+    return [] if first is None else [first]
+
+
+def watch_call(workspace_ids: Sequence[str], within_s: float) -> scripts.Call:
+    """Has the reaper look at these workspaces within so long; of the control side."""
+    args = {"workspace_ids": json.dumps(workspace_ids), "within_ms": _ms(within_s)}
+    return scripts.Call("watch_all", "", args)
+
+
+def watch_all(platform: Platform, workspace_ids: Sequence[str], within_s: float) -> None:
+    """Have the reaper look at these workspaces within so long."""
+    call = watch_call(workspace_ids, within_s)
+    platform.run_control(call.name, **call.args)
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
 
 
 def watch(platform: Platform, workspace_id: str, within_s: float) -> None:

@@ -297,15 +297,24 @@ def at_claim(platform: Platform, workspace_id: str, max_bytes: int) -> list[Read
     pipe.hget(keys.of(workspace_id)["policy"], "seq")
     pipe.hget(keys.of(keys.GLOBAL_TAG)["policy"], "seq")
     team, *numbers = pipe.execute()
-    found = stores(workspace_id, team or "")
+    return readings(platform, workspace_id, team or "", any(numbers), max_bytes)
+
+
+def readings(
+    platform: Platform, workspace_id: str, team: str, any_written: bool, max_bytes: int
+) -> list[Reading]:
+    """As ``at_claim``, for a caller who knows the team, and whether anything was ever written to
+    the workspace's own store or everybody's; nothing is read where all of them are empty."""
+    found = stores(workspace_id, team)
     empty = [Reading(store, 0, 0, 0, False, ()) for store in found]
-    if not team and not any(numbers):
+    if not team and not any_written:
         return empty
+    data = platform.clients.data
     args = _read_args(None, 1000, max_bytes)
     replies = scripts.call_many(data, "memory_read", [(store.tag, args) for store in found])
-    readings = []
+    parts = []
     for store, reply in zip(found, replies, strict=True):
         if isinstance(reply, Exception):
             raise reply
-        readings.append(_reading(store, reply))
-    return readings
+        parts.append(_reading(store, reply))
+    return parts

@@ -5,12 +5,15 @@ platform its jobs are to ``use``; nothing else reads ``current``.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from app.core import confirming, scripts
 from app.core.clock import Clock
+from app.core.errors import TurnkeeperError
 from app.core.redis_clients import Clients, connect
 from app.core.settings import Settings
 
@@ -80,6 +83,25 @@ class Platform:
             wait = confirming.Wait(self.settings.ack_replicas, self.settings.ack_timeout_s)
             return confirming.call(client, wait, name, workspace_id, extra_keys, full)
         return scripts.call(client, name, workspace_id, extra_keys, **full)
+
+    def run_each(self, calls: Sequence[scripts.Call]) -> list[Any]:
+        """Run scripts of the data side in their order, in one round trip; see ``call_each``.
+
+        One by one where replicas must confirm: WAIT speaks for its own connection.
+        """
+        full = [
+            scripts.Call(call.name, call.workspace_id, self.with_limits(call.name, call.args))
+            for call in calls
+        ]
+        if not self.settings.ack_replicas:
+            return scripts.call_each(self.clients.data, full)
+        return [self._run_in_place(call) for call in full]
+
+    def _run_in_place(self, call: scripts.Call) -> Any:
+        try:
+            return self.run(call.name, call.workspace_id, **call.args)
+        except (TurnkeeperError, RedisError) as error:
+            return error
 
     def with_limits(self, name: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """A script's arguments, completed by the limits it asks for."""

@@ -37,7 +37,11 @@ CLUSTER, SENTINEL, TLS = "cluster", "sentinel", "rediss"
 @dataclass(frozen=True)
 class Clients:
     """``data`` and ``control`` for commands, ``once`` for what must not be retried, ``blocking``
-    (control side) and ``reader`` (data side) for reads that wait, ``rq`` for RQ (bytes)."""
+    (control side) and ``reader`` (data side) for reads that wait, ``rq`` for RQ (bytes).
+
+    ``is_one_server``: data and control side are the same, so what goes to both may be sent on one
+    connection and is done in the order in which it was sent.
+    """
 
     data: Any
     once: Any
@@ -45,6 +49,7 @@ class Clients:
     blocking: Any
     reader: Any
     rq: Any
+    is_one_server: bool = False
 
     def close(self) -> None:
         """Close every pool."""
@@ -73,6 +78,7 @@ def connect(settings: Settings) -> Clients:
         blocking=client(settings.control, BLOCK_S + 5, 0),
         reader=client(settings.redis_url, BLOCK_S + 5, 0),
         rq=client(settings.control, BLOCK_S + 30, 1, decode=False),
+        is_one_server=settings.control == settings.redis_url,
     )
 
 
@@ -210,4 +216,4 @@ def _hosts(netloc: str, port: int) -> list[tuple[str, int]]:
 
 def shared(client: Any, rq: Any = None) -> Clients:
     """Every role played by one client: for tests on a fake server."""
-    return Clients(client, client, client, client, client, rq or client)
+    return Clients(client, client, client, client, client, rq or client, is_one_server=True)

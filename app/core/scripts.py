@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
@@ -93,7 +94,12 @@ def _assemble(name: str, source: str, parts: Mapping[str, str]) -> Script:
     bind_keys = ", ".join(f"{key} = KEYS[{at}]" for at, key in enumerate(key_names, 1))
     bind_args = ", ".join(f"{arg} = ARGV[{at}]" for at, arg in enumerate(arg_names, 1))
     whole = "\n".join(
-        [f"local K = {{{bind_keys}}}", f"local A = {{{bind_args}}}", states.lua_tables(), *texts]
+        [
+            f"local K = {{{bind_keys}}}",
+            f"local A = {{{bind_args}}}",
+            states.lua_tables("\n".join(texts)),
+            *texts,
+        ]
     )
     return Script(name, key_names, arg_names, whole, hashlib.sha1(whole.encode()).hexdigest())  # noqa: S324 - Redis names scripts so
 
@@ -148,6 +154,72 @@ def is_full(error: Exception) -> bool:
     return isinstance(error, ResponseError) and "-OOM " in str(error)
 
 
+@dataclass(frozen=True)
+class Call:
+    """One operation with its arguments, to be sent together with others."""
+
+    name: str
+    workspace_id: str
+    args: Mapping[str, Any]
+
+
+def call_each(client: Any, calls: Sequence[Call]) -> list[list[Any] | Exception]:
+    """Run operations in their order in one round trip; each is atomic, the whole is not.
+
+    A server that lost its scripts is given them, and then what it did not know, in order.
+
+    Returns:
+        The replies in order; a refusal, a script that broke, StoreFull and a server that cannot
+        be reached stand there as their exception: the others may have gone through.
+
+    Raises:
+        RedisError: the connection broke; each may have been run or not.
+    """
+    _teach(client, {call.name for call in calls})
+    replies = _send(client, calls)
+    unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    if unknown:
+        _TAUGHT.pop(client, None)
+        _teach(client, {calls[at].name for at in unknown})
+        again = _send(client, [calls[at] for at in unknown])
+        for at, reply in zip(unknown, again, strict=True):
+            replies[at] = reply
+    return [_in_place(reply) for reply in replies]
+
+
+# Which scripts a client's server was given by it.
+_TAUGHT: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+
+
+def _teach(client: Any, names: set[str]) -> None:
+    known = _TAUGHT.setdefault(client, set())
+    for name in names - known:
+        client.script_load(load()[name].source)
+        known.add(name)
+
+
+def _send(client: Any, calls: Sequence[Call]) -> list[Any]:
+    pipe = client.pipeline(transaction=False)
+    for call in calls:
+        script = load()[call.name]
+        payload = encode(script, call.workspace_id, None, call.args)
+        pipe.execute_command("EVALSHA", script.sha, *payload)
+    return list(pipe.execute(raise_on_error=False))
+
+
+def _in_place(reply: Any) -> list[Any] | Exception:
+    if isinstance(reply, Exception) and is_full(reply):
+        return errors.StoreFull()
+    if isinstance(reply, ResponseError) and not isinstance(reply, NoScriptError):
+        return errors.TurnkeeperError(str(reply))
+    if isinstance(reply, Exception):
+        return reply
+    try:
+        return outcome(reply)
+    except errors.TurnkeeperError as refusal:
+        return refusal
+
+
 def call_many(
     client: Any, name: str, calls: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> list[list[Any] | errors.TurnkeeperError]:
@@ -159,26 +231,16 @@ def call_many(
     Raises:
         StoreFull.
     """
-    script = load()[name]
-    if not client.script_exists(script.sha)[0]:
-        client.script_load(script.source)
-    pipe = client.pipeline(transaction=False)
-    for workspace_id, args in calls:
-        pipe.execute_command("EVALSHA", script.sha, *encode(script, workspace_id, None, args))
-    return [_outcome_or_error(reply) for reply in pipe.execute(raise_on_error=False)]
-
-
-def _outcome_or_error(reply: Any) -> list[Any] | errors.TurnkeeperError:
-    if isinstance(reply, ResponseError) and not isinstance(reply, NoScriptError):
-        if is_full(reply):
-            raise errors.StoreFull from reply
-        return errors.TurnkeeperError(str(reply))
-    if isinstance(reply, Exception):
-        raise reply
-    try:
-        return outcome(reply)
-    except errors.TurnkeeperError as refusal:
-        return refusal
+    found: list[list[Any] | errors.TurnkeeperError] = []
+    for reply in call_each(
+        client, [Call(name, workspace_id, args) for workspace_id, args in calls]
+    ):
+        if isinstance(reply, errors.StoreFull):
+            raise reply
+        if isinstance(reply, Exception) and not isinstance(reply, errors.TurnkeeperError):
+            raise reply
+        found.append(reply)
+    return found
 
 
 def encode(

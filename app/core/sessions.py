@@ -4,39 +4,19 @@ Every write carries the session's fence; a stale one is refused and kept in the 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.core import doorbell, ids, keys, session_tokens
+from app.core import doorbell, handing, keys, session_tokens
+from app.core.claims import Claim as Claim
+from app.core.claims import NoClaim as NoClaim
+from app.core.claims import claim as claim
 from app.core.errors import SessionNotFound
 from app.core.platform import Platform
 from app.core.records import Session, Turn
 
 OUTCOMES = ("completed", "failed", "yielded", "input_required", "canceled")
-LIMITS_TOLD = 20
-BOUND_FACTS = ("digest", "memory_seq", "memory_team")
-OWN_EVENT = ("cancel", "terminate")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claimed turn with everything that is bound to it only now."""
-
-    session: Session
-    turn: Turn
-    body: Mapping[str, Any]
-    schedule: Mapping[str, Any] | None
-    note: Mapping[str, Any] | None
-    depth: int
-
-
-@dataclass(frozen=True)
-class NoClaim:
-    """Why nothing was claimed, and from when a retry may help (ms; 0: when somebody rings)."""
-
-    reason: str
-    wake_at_ms: int
 
 
 @dataclass(frozen=True)
@@ -54,37 +34,27 @@ def _load(text: str) -> Any:
     return json.loads(text) if text else None
 
 
-def claim(platform: Platform, workspace_id: str, session_id: str | None = None) -> Claim | NoClaim:
-    """Claim the next turn if the workspace has room; atomic.
-
-    Args:
-        session_id: the caller's token; a repeat with the same one gets the same answer.
-    """
-    reply = platform.run("claim", workspace_id, session_id=session_id or ids.new("ses"))
-    if reply[0] not in ("claimed", "replayed"):
-        return NoClaim(reply[0], int(float(reply[1])))
-    session, turn, body, schedule, note, depth = reply[1:]
-    return Claim(
-        Session.parse(session), Turn.parse(turn), _load(body), _load(schedule), _load(note), depth
-    )
-
-
 def bind(
     platform: Platform, workspace_id: str, session: Session, bound: Mapping[str, Any], inbox: bool
 ) -> None:
     """Record exactly what the session is given; ``inbox`` lays it out for the runtime's poll."""
-    platform.run(
-        "bind",
-        workspace_id,
-        session_id=session.id,
-        fence=session.fence,
-        bound=json.dumps(bound, ensure_ascii=False, separators=(",", ":")),
-        inbox=inbox,
-        facts=json.dumps(
-            {"digest": ""} | {name: bound[name] for name in BOUND_FACTS if name in bound}
-        ),
-        limits=json.dumps([(hit["mechanism"], json.dumps(hit)) for hit in bound.get("limits", ())]),
-    )
+    platform.run("bind", workspace_id, **handing.given(session, bound), inbox=inbox)
+
+
+def hand_over(
+    platform: Platform,
+    workspace_id: str,
+    session: Session,
+    bound: Mapping[str, Any],
+    instance: str,
+) -> list[dict[str, Any]]:
+    """Bind, deliver and start in one step, for an agent that begins at once.
+
+    Returns the directives for this session.
+    """
+    args = handing.given(session, bound)
+    reply = platform.run("hand_over", workspace_id, **args, instance=instance)
+    return _orders(platform, workspace_id, reply)
 
 
 @dataclass(frozen=True)
@@ -191,31 +161,19 @@ def finish(
         The turn's state: ``queued`` where its schedule has a retry left. A repeat of an accepted
         finish changes nothing.
     """
-    reply = platform.run(
-        "finish",
-        workspace_id,
-        session_id=session_id,
-        fence=fence,
-        outcome=outcome,
-        result=json.dumps(result, ensure_ascii=False, separators=(",", ":")),
-        text=result.get("text") or "",
-        note=json.dumps(note, ensure_ascii=False) if note else "",
-        limits=json.dumps(_hits(result), ensure_ascii=False),
-    )
+    args = handing.ending(session_id, fence, outcome, result, note)
+    return ended(platform, workspace_id, platform.run("finish", workspace_id, **args))
+
+
+def ended(platform: Platform, workspace_id: str, reply: Sequence[Any], rings: bool = True) -> str:
+    """What a finish is followed by; without ``rings`` its caller goes on to claim, or rings."""
     _, state, depth, runnable, wake_at_ms = reply
     if int(float(wake_at_ms)):  # a retry, after its pause
         within_ms = int(float(wake_at_ms)) - platform.now_ms()
         doorbell.watch(platform, workspace_id, within_ms / 1000)
-    if depth and runnable:
+    if depth and runnable and rings:
         doorbell.ring(platform, workspace_id)
     return str(state)
-
-
-def _hits(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Each limit that acted while the agent worked, as an event; an ending has its own."""
-    hits = [(str(hit.get("mechanism", "")), hit) for hit in result.get("limits", ())]
-    told = [(name, json.dumps(hit)) for name, hit in hits if name not in ("", *OWN_EVENT)]
-    return told[:LIMITS_TOLD]
 
 
 def release(

@@ -3,6 +3,7 @@
 The diagram stands in ``app/core/README.md``.
 """
 
+import re
 from typing import Final
 
 LANES: Final = ("urgent", "chat", "task", "cron", "info")
@@ -32,16 +33,17 @@ TERMINAL: Final = frozenset(state for state, after in TRANSITIONS.items() if not
 LIVE: Final = frozenset({"claimed", "delivered", "running", "checkpointing"})
 
 
-def lua_tables() -> str:
-    """The same tables as Lua source, put in front of every script that moves a turn."""
-    rows = ", ".join(
-        f"{state} = {{{', '.join(f'{after} = true' for after in afters)}}}"
-        for state, afters in TRANSITIONS.items()
-    )
-    lanes = ", ".join(f"'{lane}'" for lane in LANES)
-    ranks = ", ".join(f"{lane} = {rank}" for rank, lane in enumerate(LANES))
-    ended = ", ".join(f"{state} = true" for state in sorted(TERMINAL))
-    return (
-        f"local ALLOWED = {{{rows}}}\nlocal LANES = {{{lanes}}}\n"
-        f"local RANK = {{{ranks}}}\nlocal TERMINAL = {{{ended}}}\n"
-    )
+def lua_tables(text: str) -> str:
+    """The same tables as Lua source, put in front of a script: those that it names.
+
+    They are made anew at every call, so ALLOWED has one text a state and not one table.
+    """
+    allowed = ", ".join(f"{state} = ' {' '.join(after)} '" for state, after in TRANSITIONS.items())
+    tables = {
+        "ALLOWED": allowed,
+        "LANES": ", ".join(f"'{lane}'" for lane in LANES),
+        "RANK": ", ".join(f"{lane} = {rank}" for rank, lane in enumerate(LANES)),
+        "TERMINAL": ", ".join(f"{state} = true" for state in sorted(TERMINAL)),
+    }
+    used = {name: rows for name, rows in tables.items() if re.search(rf"\b{name}\b", text)}
+    return "".join(f"local {name} = {{{rows}}}\n" for name, rows in used.items())

@@ -1,20 +1,29 @@
-"""``python -m tests.bench [--runs N] [--json FILE]``: one table, medians and ratios of one run."""
+"""``python -m tests.bench [--runs N] [--part NAME] [--json FILE]``: one table of one run.
+
+Medians and ratios. The server writes its log to disk once a second, as the embedded one does.
+"""
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import redis
 
 from app.core import telemetry
 from app.core.settings import Settings
-from tests.bench import clocks, fires, floor, ours
+from tests.bench import clocks, fires, floor, incident, ours, scale, together
 from tests.support import servers
 
 MESSAGE = {"method": "message/send", "params": {"message": {"parts": [{"text": "x"}]}}}
+
+
+RAW_LOOP = "raw XADD, XREADGROUP, XACK"
+HOLD_S = 2.0  # twenty in the report; the ratios do not depend on it
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -50,10 +59,14 @@ class Table:
             "high": max(values),
             "ratio": ratio,
             "base": base,
+            "load": os.getloadavg()[0],
         }
-        spread = f"{min(values):,.1f} to {max(values):,.1f}"
+        figures = 2 if unit in ("s", "ms") else 0
+        spread = f"{min(values):,.{figures}f} to {max(values):,.{figures}f}"
         beside = f"{ratio:.2f} x {base}" if ratio is not None else ""
-        print(f"{name:44} {median:>12,.1f} {unit:8} {spread:>24}  {beside}", flush=True)
+        load = f"load {os.getloadavg()[0]:.1f}"
+        told = f"{median:>10,.{figures}f} {unit:4} {spread:>18}  {load}  {beside}"
+        print(f"{name:46} {told.rstrip()}", flush=True)
 
     def latencies(self, name: str, measure: Callable[[], list[float]], base: str = "") -> None:
         """Two rows, p50 and p99 in ms."""
@@ -70,6 +83,7 @@ def main() -> int:
     """Print the table; write it as JSON where asked."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--part", choices=[*PARTS, "all"], default="all")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     binary = servers.binary_7() or servers.binary_62()
@@ -78,27 +92,80 @@ def main() -> int:
         return 1
     telemetry.configure_logs(Settings(log_level="WARNING"))
     with servers.redis_server(binary, appendonly=True) as server:
+        with server.client() as client:
+            client.config_set("appendfsync", "everysec")
         table = Table(server.url, options.runs)
-        measure(table, server.url)
+        for name, part in PARTS.items():
+            if options.part in (name, "all"):
+                part(table, server.url)
     if options.json:
         options.json.write_text(json.dumps(table.rows, indent=2) + "\n")
     return 0
 
 
-def measure(table: Table, url: str) -> None:
-    """Every row; the floors first."""
+def speed(table: Table, url: str) -> None:
+    """The hot path; the floors first, each beside what is compared with it."""
     raw = redis.Redis.from_url(url, protocol=2)
     here = ours.platform(url)
     table.add("raw XADD", "/s", lambda: floor.raw_xadd(raw))
-    table.add("raw XADD, XREADGROUP, XACK", "/s", lambda: floor.raw_loop(raw))
-    table.add("plain RQ, empty job, no fork", "/s", lambda: floor.rq_jobs(raw))
     table.add("submit, in process", "/s", lambda: ours.submit_rate(here), "raw XADD")
-    table.add(
-        "claim to finish, gated, one worker",
-        "/s",
-        lambda: ours.claim_finish_rate(here),
-        "raw XADD, XREADGROUP, XACK",
+    table.add(RAW_LOOP, "/s", lambda: floor.raw_loop(raw))
+    table.add("raw loop, two processes", "/s", lambda: together.raw_loop(url), RAW_LOOP)
+    for words, count in (("one worker", 1), ("two workers", 2)):
+        name = f"claim to finish, gated, {words}"
+        rate = partial(together.claim_finish_rate, here, count)
+        table.add(name, "/s", rate, RAW_LOOP)
+    table.add("plain RQ, empty job, no fork", "/s", lambda: floor.rq_jobs(raw))
+    here.clients.close()
+    raw.close()
+
+
+def scaling(table: Table, url: str) -> None:
+    """What the number of workspaces and of waiting turns costs."""
+    here = ours.platform(url)
+    for count in (100, 10_000, 100_000):
+        base = "claim among 100 workspaces" if count > 100 else ""
+        among = partial(scale.claims_among, here, count)
+        table.latencies(f"claim among {count:,} workspaces", among, base)
+    for count in (1, ours.BACKLOG):
+        base = "claim with 1 turn waiting" if count > 1 else ""
+        name = f"claim with {count:,} turn{'s' if count > 1 else ''} waiting"
+        table.latencies(name, partial(scale.claims_before, here, count), base)
+    for count in (100, 10_000, 100_000):
+        each = partial(scale.idle_workspace_bytes, here, count)
+        table.add(f"an idle workspace of {count:,}", "B", each)
+    table.add("a queued turn, beside its body", "B", lambda: scale.queued_turn_bytes(here))
+    table.latencies(
+        "submit to adapter beside a backlog of 10,000",
+        lambda: scale.neighbours_wait(here, ours.BACKLOG),
     )
+    here.clients.close()
+
+
+def held(table: Table, url: str) -> None:
+    """The incident as a load: the order is checked in each run."""
+    here = ours.platform(url)
+    for behind in (0, ours.BACKLOG):
+        found = []
+        for _ in range(table.runs):
+            here.clients.data.flushall()
+            found.append(incident.run(here, HOLD_S, behind))
+        name = f"held, {behind:,} more waiting" if behind else "held"
+        released = [one.release_s * 1000 for one in found]
+        table.put(f"{name}: release to next start", "ms", released)
+        table.put(f"{name}: release to last of twelve", "s", [one.drain_s for one in found])
+        for label, share in (("p50", 0.5), ("p99", 0.99)):
+            waits = [percentile(one.others_s, share) * 1000 for one in found]
+            table.put(f"{name}: others, submit to adapter {label}", "ms", waits)
+    here.clients.close()
+
+
+def clocks_and_web(table: Table, url: str) -> None:
+    """Latencies, schedules, HTTP and the clocks."""
+    raw = redis.Redis.from_url(url, protocol=2)
+    here = ours.platform(url)
+    if "raw XADD" not in table.rows:
+        table.add("raw XADD", "/s", lambda: floor.raw_xadd(raw))
     table.latencies("plain RQ, enqueue to start", lambda: floor.rq_start_latencies(raw))
     table.latencies(
         "submit to adapter, idle", lambda: ours.idle_latencies(here), "plain RQ, enqueue to start"
@@ -142,6 +209,9 @@ def measure(table: Table, url: str) -> None:
         table.put(f"ceiling overshoot, 100 sessions, {label}", "ms", [value])
     here.clients.close()
     raw.close()
+
+
+PARTS = {"speed": speed, "scale": scaling, "held": held, "rest": clocks_and_web}
 
 
 if __name__ == "__main__":

@@ -22,14 +22,15 @@ from tests.support.servers import free_port
 from tests.support.wait import wait_until
 from workers import jobs
 from workers.adapters.scripted import Scripted
-from workers.deliver import visit
+from workers.deliver import visit_all
 
 TOKEN = "bench-admin-token"
+BACKLOG = 10_000
 
 
 def platform(url: str) -> Platform:
-    """A platform on this server."""
-    return Platform.start(Settings(redis_url=url, admin_token=TOKEN))
+    """A platform on this server, with room for a backlog of ten thousand and more."""
+    return Platform.start(Settings(redis_url=url, admin_token=TOKEN, queue_depth_max=2 * BACKLOG))
 
 
 def make_workspaces(here: Platform, count: int, slots: int = 1) -> list[str]:
@@ -61,9 +62,9 @@ def claim_finish_rate(here: Platform) -> float:
     agent = Scripted(lambda claim, bound: {"text": ""})
     done, start = 0, time.perf_counter()
     while done < KEYS * ITEMS:
-        workspace_id = doorbell.next_ready(here, 1)
-        assert workspace_id is not None
-        done += visit(here, agent, workspace_id)
+        rung = doorbell.next_ready_many(here, 1, jobs.VISITS_MOST)
+        assert rung
+        done += visit_all(here, agent, rung).count
     return done / (time.perf_counter() - start)
 
 

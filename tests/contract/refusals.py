@@ -105,6 +105,12 @@ def start_twice(kernel: Kernel) -> None:
     kernel.start(session, "j")
 
 
+def hand_over_twice(kernel: Kernel) -> None:
+    session = live(kernel)
+    kernel.hand_over(session, "i")
+    kernel.hand_over(session, "j")
+
+
 def put_stale(kernel: Kernel) -> None:
     schedule = kernel.scheduled()
     put(kernel, replace(schedule, version=schedule.version + 1))
@@ -235,6 +241,7 @@ def replay_full(kernel: Kernel) -> None:
 # What a holder of a session writes: each is refused without one, and under a stale fence.
 HELD: dict[str, Callable[[Kernel, Session], Any]] = {
     "bind": lambda kernel, session: kernel.bind(session),
+    "hand_over": lambda kernel, session: kernel.hand_over(session),
     "deliver": deliver,
     "start": lambda kernel, session: kernel.start(session),
     "progress": lambda kernel, session: kernel.progress(session),
@@ -245,7 +252,10 @@ HELD: dict[str, Callable[[Kernel, Session], Any]] = {
     "decline": decline,
     "ask": lambda kernel, session: kernel.ask(session, "checkpoint", "operator"),
 }
-MOVE_A_TURN = ("deliver", "start", "progress", "note", "say", "finish", "release", "decline")
+MOVE_A_TURN = (
+    *("hand_over", "deliver", "start", "progress", "note", "say"),
+    *("finish", "release", "decline"),
+)
 
 
 def _held(state_of: Callable[[Kernel], Session], name: str) -> Recipe:
@@ -294,6 +304,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("schedule_put", "workspace_not_found"): lambda k: put(elsewhere(k), new_schedule(k)),
     ("schedule_put", "workspace_removed"): lambda k: put(removed(k), new_schedule(k)),
     ("schedule_put", "schedule_changed"): put_stale,
+    ("hand_over", "started_elsewhere"): hand_over_twice,
     ("start", "started_elsewhere"): start_twice,
     ("submit", "workspace_not_found"): lambda kernel: elsewhere(kernel).submit(),
     ("submit", "workspace_removed"): lambda kernel: removed(kernel).submit(),

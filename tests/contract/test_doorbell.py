@@ -86,3 +86,38 @@ def test_overdue_takes_no_more_than_its_limit_the_longest_due_first(
         pass_ms(2)
     assert overdue(kernel, 2) == ["c", "b"]
     assert overdue(kernel, 2) == ["a"]
+
+
+def looks(kernel: Kernel) -> dict[str, float]:
+    return dict(kernel.platform.clients.control.zrange(keys.DEADLINES, 0, -1, withscores=True))
+
+
+def test_watch_all_tells_of_each_and_keeps_the_earlier_look_of_each(kernel: Kernel) -> None:
+    kernel.platform.clients.control.delete(keys.DEADLINES)
+    doorbell.watch(kernel.platform, "soon", 5)
+    doorbell.watch(kernel.platform, "late", 90)
+    soon, now = looks(kernel)["soon"], kernel.now_ms()
+    doorbell.watch_all(kernel.platform, ["soon", "late", "new"], 60)
+    after = looks(kernel)
+    assert after["soon"] == soon
+    assert after["late"] == after["new"]
+    assert 0 <= after["new"] - now - 60_000 < 5_000
+
+
+def test_to_the_back_stands_behind_all_that_wait_also_where_it_was_rung_meanwhile(
+    kernel: Kernel,
+) -> None:
+    kernel.platform.clients.control.delete(keys.READY)
+    for name in ("busy", "neighbour"):
+        doorbell.ring(kernel.platform, name)
+    doorbell.to_the_back(kernel.platform, ["busy", "other"])
+    assert ready(kernel) == ["neighbour", "busy", "other"]
+
+
+def test_several_rings_are_taken_in_their_order_and_never_twice(kernel: Kernel) -> None:
+    kernel.platform.clients.control.delete(keys.READY)
+    for name in "abc":
+        doorbell.ring(kernel.platform, name)
+    assert doorbell.next_ready_many(kernel.platform, 0.01, 2) == ["a", "b"]
+    assert doorbell.next_ready_many(kernel.platform, 0.01, 2) == ["c"]
+    assert doorbell.next_ready_many(kernel.platform, 0.01, 2) == []

@@ -37,7 +37,7 @@ MOVES: dict[str, tuple[str, Move]] = {
         for outcome in OUTCOMES
     },
 }
-ANY_MOVE = "if not ALLOWED[turn.state][to] then return false end"
+ANY_MOVE = "if not allows(turn.state, to) then return false end"
 
 
 def pairs() -> Iterator[tuple[str, str]]:

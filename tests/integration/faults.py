@@ -56,9 +56,27 @@ class Mortal(fakeredis.FakeRedis):
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
         pipe = super().pipeline(transaction, shard_hint)
-        execute = pipe.execute
-        pipe.execute = lambda *args, **options: self.life.live(lambda: execute(*args, **options))
+        if transaction:
+            execute = pipe.execute
+            pipe.execute = lambda *args, **options: self.life.live(
+                lambda: execute(*args, **options)
+            )
+        else:
+            pipe.execute = lambda *args, **options: self._one_by_one(pipe, *args, **options)
         return pipe
+
+    def _one_by_one(self, pipe: Any, raise_on_error: bool = True) -> list[Any]:
+        """A pipeline is no transaction: its sender may die when a part of it has arrived."""
+        commands, replies = list(pipe.command_stack), []
+        pipe.reset()
+        for words, options in commands:
+            try:
+                replies.append(self.execute_command(*words, **options))
+            except redis.ResponseError as error:
+                if raise_on_error:
+                    raise
+                replies.append(error)
+        return replies
 
 
 class MortalReal(redis.Redis):

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
 # What may be cut: every step that sends something.
 CUT = (
-    *("submit", "repeat", "beat", "claim", "bind", "take", "start", "progress", "finish"),
+    *(
+        "submit",
+        "repeat",
+        "beat",
+        "claim",
+        "bind",
+        "hand_over",
+        "take",
+        "start",
+        "progress",
+        "finish",
+    ),
     *("release", "ask", "cancel", "operator", "reap", "fire", "fire_again", "backfill", "expire"),
     *("follow", "push", "decline", "replay", "wear_out", "discard", "note", "say"),
     *("claim", "finish", "submit", "release", "start"),

@@ -7,7 +7,7 @@ a lost message may fall between the two.
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from app.core import doorbell, keys
+from app.core import claims, doorbell, keys
 from app.core.sessions import Claim, NoClaim
 from tests.simulation.faults import settle
 from tests.simulation.oracle import Clock, clocks, predict
@@ -52,11 +52,12 @@ def claimed(walk: "Walk") -> Claim | NoClaim:
     """One claim as a visit makes it: the ring is taken, and told is who must know of it."""
     here = (walk.kernel.platform, walk.kernel.id)
     here[0].clients.control.zrem(keys.READY, walk.kernel.id)
-    doorbell.watch(*here, deliver.first_look_s(here[0].settings))
+    first_s = claims.first_look_s(here[0].settings)
+    doorbell.watch(*here, first_s)
     found = walk.kernel.claim(f"ses_{walk.count:06}")
     if isinstance(found, Claim):
-        deliver.watch(*here, found.session)
-        doorbell.to_the_back(*here)
+        doorbell.watch(*here, min(first_s, deliver.own_look_s(found.session)))
+        doorbell.to_the_back(here[0], [walk.kernel.id])
     elif found.wake_at_ms:
         doorbell.watch(*here, (found.wake_at_ms - walk.kernel.now_ms()) / 1000)
     return found

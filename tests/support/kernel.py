@@ -125,6 +125,10 @@ class Kernel:
         bound = {"prompt": "do it", "digest": "d"}
         sessions.bind(self.platform, self.id, session, bound, inbox)
 
+    def hand_over(self, session: Session, instance: str = "i") -> list[dict[str, Any]]:
+        bound = {"prompt": "do it", "digest": "d"}
+        return sessions.hand_over(self.platform, self.id, session, bound, instance)
+
     def start(self, session: Session, instance: str = "i") -> list[dict[str, Any]]:
         return sessions.start(self.platform, self.id, session.id, session.fence, instance)
 

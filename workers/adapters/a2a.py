@@ -4,7 +4,7 @@ Dispatching waits for no agent: the adapter records what is bound and rings; ``w
 sends it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from app.core.clock import rfc3339
 from app.core.platform import Platform
 from app.core.sessions import Claim
 from workers.adapters import a2a_wire as wire
-from workers.adapters.base import Adapter
-from workers.adapters.inbox import Inbox
+from workers.adapters.base import Adapter, Delivery, deliver_each
+from workers.adapters.inbox import Inbox, bind_each
 
 
 class OverHttp:
@@ -26,6 +26,15 @@ class OverHttp:
     ) -> None:
         sessions.bind(platform, workspace_id, claim.session, bound, inbox=False)
         agents.watch(platform, workspace_id, 0)
+
+    def deliver_each(
+        self, platform: Platform, deliveries: Sequence[Delivery]
+    ) -> Sequence[Exception | None]:
+        faults = bind_each(platform, deliveries, inbox=False)
+        for delivery, fault in zip(deliveries, faults, strict=True):
+            if fault is None:
+                agents.watch(platform, delivery.workspace_id, 0)
+        return faults
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,20 @@ class ByWorkspace:
     def deliver(
         self, platform: Platform, workspace_id: str, claim: Claim, bound: Mapping[str, Any]
     ) -> None:
-        chosen = self.called if claim.session.adapter == agents.A2A else self.polled
-        chosen.deliver(platform, workspace_id, claim, bound)
+        self._chosen(claim).deliver(platform, workspace_id, claim, bound)
+
+    def deliver_each(
+        self, platform: Platform, deliveries: Sequence[Delivery]
+    ) -> Sequence[Exception | None]:
+        faults: dict[str, Exception | None] = {}
+        for chosen in (self.polled, self.called):
+            own = [one for one in deliveries if self._chosen(one.claim) is chosen]
+            ids = [one.claim.session.id for one in own]
+            faults |= zip(ids, deliver_each(platform, chosen, own), strict=True)
+        return [faults[one.claim.session.id] for one in deliveries]
+
+    def _chosen(self, claim: Claim) -> Adapter:
+        return self.called if claim.session.adapter == agents.A2A else self.polled
 
 
 def message_of(workspace_id: str, held: Held, protocol: str) -> dict[str, Any]:

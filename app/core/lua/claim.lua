@@ -1,26 +1,33 @@
 -- Gives the next turn to a new session, only where the workspace has room for one.
 -- The session id is the caller's token: a repeated call gets the same answer again.
--- @keys schedules
--- @returns {"claimed" | "replayed", session, turn, body, schedule or "", note or "", depth left}
+-- @keys schedules policy
+-- @returns {"claimed" | "replayed", session, turn, body, schedule or "", note or "", depth left,
+-- @returns   team or "", sequence of its own memories or ""}
 -- @returns {"paused" | "backing_off" | "heartbeat_expired" | "capacity_full" | "overlap" | "empty",
 -- @returns   wake at ms}: overlap: what waits waits for a fire of its own schedule to end
 -- @returns refused: workspace_not_found, illegal_transition
 -- @include full choose overlap open
-local function given(outcome, session, turn)
+local function given(outcome, session, turn, session_text, turn_text, team)
   local note = note_place(turn)
-  return {outcome, cjson.encode(session), cjson.encode(turn), redis.call('HGET', K.bodies, turn.id) or '',
+  return {outcome, session_text, turn_text, redis.call('HGET', K.bodies, turn.id) or '',
     turn.schedule_id and redis.call('HGET', K.schedules, turn.schedule_id) or '',
-    note and redis.call('HGET', K.notes, note) or '', (waiting())}
+    note and redis.call('HGET', K.notes, note) or '', (waiting()),
+    team or '', redis.call('HGET', K.policy, 'seq') or ''}
 end
 
 local known = read(K.sessions, A.session_id)
-if known then return given('replayed', known, read(K.turns, known.turn_id)) end
+if known then
+  local turn = read(K.turns, known.turn_id)
+  return given('replayed', known, turn, cjson.encode(known), cjson.encode(turn),
+    redis.call('HGET', K.workspace, 'team'))
+end
 
-local ws = redis.call('HMGET', K.workspace, 'status', 'paused_at', 'hold_until')
+local ws = redis.call('HMGET', K.workspace, 'status', 'paused_at', 'hold_until', 'max_concurrent',
+  'ceiling_ms', 'adapter', 'agent_url', 'team')
 if not ws[1] or ws[1] == 'removed' then return refuse('workspace_not_found') end
 if ws[2] then return {'paused', 0} end
 if (number(ws[3]) or 0) > NOW then return {'backing_off', ws[3]} end
-local free = room()
+local free = room(ws[4])
 if not free then return {'heartbeat_expired', 0} end
 if free <= 0 then return {'capacity_full', 0} end
 
@@ -39,6 +46,6 @@ while left > 0 and not turn do
 end
 if not turn then return {'empty', NOW} end
 
-local session = open(turn, schedule)
+local session, session_text = open(turn, schedule, {ceiling_ms = ws[5], adapter = ws[6], agent_url = ws[7]})
 if not session then return refuse('illegal_transition', {state = turn.state}) end
-return given('claimed', session, turn)
+return given('claimed', session, turn, session_text, saved_text, ws[8])

@@ -13,7 +13,7 @@ if done and done.ended_at and done.mechanism == 'finish' and done.fence == numbe
   return {'replayed', done.turn_state, (waiting()), runnable(), back and back.not_before or 0}
 end
 let_through()
-local session, refusal = held('finish ' .. A.outcome, A.text, A.note)
+local session, refusal = held('finish ' .. A.outcome, A.text, A.note, done)
 if not session then return refusal end
 local turn = read(K.turns, session.turn_id)
 -- Nobody will answer the question of a turn that its caller canceled.
@@ -50,4 +50,5 @@ if A.text ~= '' then
 end
 if not again then cron_event(turn, session) end
 close(session, turn, 'finish', facts)
-return {'ok', turn.state, (waiting()), runnable(), again and turn.not_before or 0}
+local depth = (waiting())
+return {'ok', turn.state, depth, depth > 0 and runnable() or 0, again and turn.not_before or 0}

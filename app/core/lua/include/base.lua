@@ -5,6 +5,7 @@ local function now_ms()
 end
 
 local NOW = now_ms()
+local NOW_TEXT = string.format('%.0f', NOW) -- Redis formats a number anew for each command
 
 -- An argument as a number, or nil where it was left out.
 local function number(text)

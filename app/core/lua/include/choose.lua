@@ -1,10 +1,14 @@
 -- Chooses the next turn of a workspace: strict priority with aging, first in first out in a lane.
 -- @include lane
 local SPAN = 1e12
+local LANES_AND_LAST = {}
+for at, lane in ipairs(LANES) do
+  LANES_AND_LAST[at], LANES_AND_LAST[#LANES + at] = lane, 'last:' .. lane
+end
 
 -- Returned turns whose pause is over may be claimed again, before the newer ones of their lane.
 local function wake_delayed()
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.delayed, '-inf', NOW, 'LIMIT', 0, 32)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.delayed, '-inf', NOW_TEXT, 'LIMIT', '0', '32')) do
     local turn = read(K.turns, id)
     redis.call('ZREM', K.delayed, id)
     if turn then redis.call('ZADD', K.returned, RANK[turn.lane] * SPAN + turn.seq, id) end
@@ -12,7 +16,7 @@ local function wake_delayed()
 end
 
 -- The first turn of a lane: a returned one before the entries, since it was there first.
-local function candidate(lane, fresh, any_back)
+local function candidate(lane, fresh, last, any_back)
   local low = RANK[lane] * SPAN
   local back = any_back and redis.call('ZRANGEBYSCORE', K.returned, low, low + SPAN - 1, 'LIMIT', 0, 1)
   if back and back[1] then
@@ -20,17 +24,17 @@ local function candidate(lane, fresh, any_back)
     return {lane = lane, id = turn.id, at = entry_ms(turn.entry), wait = turn.max_wait_ms, back = true}
   end
   if (tonumber(fresh or 0)) < 1 then return nil end
-  local entry, fields = head(lane)
+  local entry, fields = head(lane, last)
   if not entry then return nil end
   return {lane = lane, id = fields[2], at = entry_ms(entry), wait = tonumber(fields[4]), entry = entry}
 end
 
 local function choose()
   wake_delayed()
-  local counts, first, overdue = redis.call('HMGET', K.lanes, unpack(LANES)), nil, nil
+  local rows, first, overdue = redis.call('HMGET', K.lanes, unpack(LANES_AND_LAST)), nil, nil
   local any_back = redis.call('EXISTS', K.returned) == 1
   for at, lane in ipairs(LANES) do
-    local found = candidate(lane, counts[at], any_back)
+    local found = candidate(lane, rows[at], rows[#LANES + at], any_back)
     first = first or found
     if found and NOW - found.at > found.wait and (not overdue or found.at < overdue.at) then
       overdue = found
@@ -44,9 +48,9 @@ local function take(found)
     redis.call('ZREM', K.returned, found.id)
   else
     local lane = K['lane_' .. found.lane]
-    redis.call('XREADGROUP', 'GROUP', GROUP, 'claim', 'COUNT', 1, 'STREAMS', lane, '>')
+    redis.call('XREADGROUP', 'GROUP', GROUP, 'claim', 'COUNT', '1', 'STREAMS', lane, '>')
     redis.call('HSET', K.lanes, 'last:' .. found.lane, found.entry)
-    redis.call('HINCRBY', K.lanes, found.lane, -1)
+    redis.call('HINCRBY', K.lanes, found.lane, '-1')
   end
   return read(K.turns, found.id)
 end

@@ -23,7 +23,7 @@ local function emit(event, turn, session, payload, mechanism)
   else
     id = redis.call('XADD', K.events, 'MAXLEN', '~', A.events_kept, '*', unpack(fields))
   end
-  redis.call('HINCRBY', K.stats, event, 1)
+  redis.call('HINCRBY', K.stats, event, '1')
   redis.call('PUBLISH', K.wake, id)
   return id
 end

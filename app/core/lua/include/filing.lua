@@ -2,5 +2,5 @@
 -- @include base
 local function file(set, id)
   local last = tonumber(redis.call('ZRANGE', set, -1, -1, 'WITHSCORES')[2] or 0)
-  redis.call('ZADD', set, last > NOW and last + 1 or NOW, id)
+  redis.call('ZADD', set, last > NOW and last + 1 or NOW_TEXT, id)
 end

@@ -7,4 +7,4 @@
 local function let_through() redis.call('ZREM', K.inbox, '') end
 
 -- Comes first where one begins: it changes nothing, and is refused when there is no memory.
-local function need_memory() redis.call('ZADD', K.live, 'XX', NOW, '') end
+local function need_memory() redis.call('ZADD', K.live, 'XX', NOW_TEXT, '') end

@@ -11,10 +11,9 @@ end
 
 local function entry_ms(entry) return tonumber(string.match(entry, '^%d+')) end
 
--- The first never-claimed entry of a lane: id and fields, or nil.
-local function head(lane)
-  local last = redis.call('HGET', K.lanes, 'last:' .. lane)
-  local found = redis.call('XRANGE', K['lane_' .. lane], last and '(' .. last or '-', '+', 'COUNT', 1)
+-- The first never-claimed entry of a lane, behind the last that was: id and fields, or nil.
+local function head(lane, last)
+  local found = redis.call('XRANGE', K['lane_' .. lane], last and '(' .. last or '-', '+', 'COUNT', '1')
   if found and found[1] then return found[1][1], found[1][2] end
   return nil
 end
@@ -24,7 +23,7 @@ local function oldest_at(counts)
   local oldest = nil
   for at, lane in ipairs(LANES) do
     if tonumber(counts[at] or 0) > 0 then
-      local entry = head(lane)
+      local entry = head(lane, redis.call('HGET', K.lanes, 'last:' .. lane))
       local ms = entry and entry_ms(entry)
       if ms and (not oldest or ms < oldest) then oldest = ms end
     end
@@ -38,11 +37,11 @@ local function enqueue(turn, body)
   if redis.call('EXISTS', lane) == 0 then
     redis.call('XGROUP', 'CREATE', lane, GROUP, '0', 'MKSTREAM')
   end
-  turn.seq = redis.call('HINCRBY', K.workspace, 'turn_seq', 1)
+  turn.seq = redis.call('HINCRBY', K.workspace, 'turn_seq', '1')
   turn.entry = redis.call('XADD', lane, '*', 'turn', turn.id, 'max_wait_ms', turn.max_wait_ms)
   turn.state, turn.state_at, turn.accepted_at = 'queued', NOW, NOW
   turn.attempt, turn.losses = 0, 0
-  redis.call('HINCRBY', K.lanes, turn.lane, 1)
+  redis.call('HINCRBY', K.lanes, turn.lane, '1')
   redis.call('HSET', K.bodies, turn.id, body)
   redis.call('ZADD', K.open, turn.seq, turn.id)
   expire_later(turn)

@@ -1,10 +1,12 @@
 -- How many more sessions the workspace may open, by our leases and by its last heartbeat.
 -- @keys workspace capacity live
 -- @include base
-local function room()
+-- `own`: the owner's bound, where it was read already.
+local function room(own)
   local beat = redis.call('HMGET', K.capacity, 'seq', 'foreign', 'max_concurrent')
   if not beat[1] then return nil end
-  local own = number(redis.call('HGET', K.workspace, 'max_concurrent'))
+  if own == nil then own = redis.call('HGET', K.workspace, 'max_concurrent') end
+  own = number(own)
   local said = number(beat[3])
   local slots = own and said and math.min(own, said) or own or said or 1
   return slots - redis.call('ZCARD', K.live) - (number(beat[2]) or 0), slots
@@ -12,7 +14,7 @@ end
 
 -- Whether a claim could succeed now, so that a doorbell is worth its ring.
 local function runnable()
-  local ws = redis.call('HMGET', K.workspace, 'paused_at', 'hold_until')
+  local ws = redis.call('HMGET', K.workspace, 'paused_at', 'hold_until', 'max_concurrent')
   if ws[1] or (number(ws[2]) or 0) > NOW then return 0 end
-  return (room() or 0) > 0 and 1 or 0
+  return (room(ws[3]) or 0) > 0 and 1 or 0
 end

@@ -1,7 +1,11 @@
 -- Keeping and ending sessions.
 -- @keys sessions live ended inbox zombies bound workspace notes
 -- @include lane room cron timing filing
-local function keep(session) redis.call('HSET', K.sessions, session.id, cjson.encode(session)) end
+local function keep(session)
+  local text = cjson.encode(session)
+  redis.call('HSET', K.sessions, session.id, text)
+  return text
+end
 
 -- Ends a session and frees its slot. `facts`: limit, setting and measured value of what ended it.
 local function close(session, turn, mechanism, facts)

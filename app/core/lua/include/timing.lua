@@ -14,6 +14,6 @@ local function observe(name, ms)
       break
     end
   end
-  redis.call('HINCRBY', K.timings, name .. ':' .. bucket, 1)
+  redis.call('HINCRBY', K.timings, name .. ':' .. bucket, '1')
   redis.call('HINCRBY', K.timings, name .. ':sum', string.format('%.0f', ms))
 end

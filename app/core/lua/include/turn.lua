@@ -4,10 +4,13 @@
 -- @include fires row forget filing
 local GROUP = 'turnkeeper'
 
+local saved_text -- the record written last
+
 local function save(turn)
   if turn.schedule_id then write_row(turn) end
-  redis.call('HSET', K.turns, turn.id, cjson.encode(turn))
-  redis.call('ZADD', K.changed, turn.state_at, turn.id)
+  saved_text = cjson.encode(turn)
+  redis.call('HSET', K.turns, turn.id, saved_text)
+  redis.call('ZADD', K.changed, turn.state_at == NOW and NOW_TEXT or turn.state_at, turn.id)
 end
 
 -- Whether a turn's time to live still counts: what has begun once is never expired.
@@ -22,10 +25,12 @@ local function expire_later(turn)
   end
 end
 
+local function allows(state, to) return string.find(ALLOWED[state], ' ' .. to .. ' ', 1, true) end
+
 -- Moves and saves; false where the table does not allow it. An ended turn leaves its lane.
 -- `facts`: limit, setting and measured value of what moved it.
 local function move(turn, to, mechanism, facts)
-  if not ALLOWED[turn.state][to] then return false end
+  if not allows(turn.state, to) then return false end
   local was = turn.state
   turn.state, turn.state_at, turn.mechanism, turn.facts = to, NOW, mechanism, limits_of(facts)
   if TERMINAL[to] then
