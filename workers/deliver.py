@@ -61,7 +61,9 @@ def visit_all(platform: Platform, adapter: Adapter, workspace_ids: Sequence[str]
                 _watch_own(platform, workspace_id, answer.session)
         visited.count += len(claimed)
         _hand_over_each(platform, adapter, claimed, found.global_seq, visited)
-        serving = [one for one in claimed if one not in visited.troubles]
+        # What comes after a claim that left nothing rings for itself: its submit, or the end of the
+        # session that had the slot.
+        serving = [one for one in claimed if claimed[one].depth and one not in visited.troubles]
         if not serving:
             return visited
     doorbell.to_the_back(platform, serving)

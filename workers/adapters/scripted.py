@@ -31,7 +31,8 @@ class Scripted:
     ) -> Sequence[Exception | None]:
         """Hand all over in one round trip, and end in another those that are answered.
 
-        The end rings nobody: who visits goes on to claim, or puts the workspace to the back.
+        The end rings only where the claim left nothing waiting: else who visits goes on to claim,
+        or puts the workspace to the back.
         """
         started = platform.run_each(
             [
@@ -54,7 +55,8 @@ class Scripted:
             if isinstance(reply, Exception):
                 faults[at] = reply
             else:
-                sessions.ended(platform, call.workspace_id, reply, rings=False)
+                rings = deliveries[at].claim.depth == 0
+                sessions.ended(platform, call.workspace_id, reply, rings)
         return faults
 
     def _answered(

@@ -179,3 +179,20 @@ def test_the_reaper_is_told_of_all_whether_or_not_the_control_side_is_another_se
         limit_ms = platform.now_ms() + 1000 * platform.settings.handover_s
         assert {place for place, _ in watched} == set(PLACES)
         assert all(at_ms <= limit_ms for _, at_ms in watched)
+
+
+def test_a_turn_that_came_while_the_last_one_ran_is_rung_for_at_its_end() -> None:
+    """Its submit found the slot taken, and the visit does not look again where nothing waited."""
+    with machine(NOON) as here:
+        platform = set_up(here, each=1, places=("one",))
+
+        def answer_after_another_came(claim: Claim, bound: Mapping[str, Any]) -> Mapping[str, Any]:
+            if claim.body["text"] == "a":
+                turns.submit(platform, "one", turns.Request(body={"text": "later"}))
+                assert platform.clients.control.zcard(keys.READY) == 0
+            return {}
+
+        assert visit_all(platform, Scripted(answer_after_another_came), ["one"]).count == 1
+        assert doorbell.next_ready_many(platform, 0.01, 1) == ["one"]
+        assert visit_all(platform, Scripted(answer), ["one"]).count == 1
+        assert open_turns(platform, "one") == []
