@@ -12,6 +12,7 @@ from typing import Any
 
 from flask import current_app, request
 
+from app.api import ownership
 from app.api.a2a.faults import Fault
 from app.api.bounds import check_prompt
 from app.api.hub import Hub, Waiter
@@ -113,7 +114,7 @@ def _from(workspace_id: Any) -> str | None:
 
 
 def _follow(workspace_id: str, send: Send) -> turns.Accepted:
-    turn = turns.get(platform(), workspace_id, send.message["taskId"])
+    turn = ownership.turn_of(workspace_id, send.message["taskId"])
     context_id = send.message.get("contextId")
     if context_id and context_id != shapes.context_of(turn):
         raise Fault("INVALID_PARAMS", "message.contextId: not the context of this task")
