@@ -26,7 +26,8 @@ class Token:
     in one of the teams now.
 
     ``parent``: the token whose login link made this one; it is not good without it. ``session``:
-    it acts for this session alone, under ``fence``, and ends with it.
+    it acts for this session alone, under ``fence``, and ends with it. ``principal``: whose it is;
+    a rotation and a login keep it, of any other token it is its own id.
     """
 
     id: str
@@ -40,6 +41,11 @@ class Token:
     teams: tuple[str, ...] = ()
     session: str | None = None
     fence: int | None = None
+    principal: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.principal:
+            object.__setattr__(self, "principal", self.id)
 
     def has(self, scope: str) -> bool:
         """Whether it carries this scope, wherever it reaches."""
@@ -157,6 +163,8 @@ def _record(token: Token) -> str:
     """As it is stored; a session's token never is, so its fields are left out."""
     fields = asdict(token)
     del fields["session"], fields["fence"]
+    if token.principal == token.id:
+        del fields["principal"]  # so that a release that knows none can read it
     return json.dumps(fields)
 
 

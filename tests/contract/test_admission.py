@@ -1,5 +1,6 @@
 """admit, token_swap and the bound on how often refusals are told."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -134,6 +135,29 @@ def test_rotate_ends_the_logins_of_the_old_token_too(kernel: Kernel, pass_ms: Pa
     pass_ms(PAUSE_MS + 1)
     for text in (cookie, late or ""):
         assert ask(kernel, text) is None
+
+
+def test_a_rotation_and_a_login_are_of_the_same_principal(kernel: Kernel) -> None:
+    _, old = made(kernel)
+    assert old.principal == old.id
+    _, new = tokens.rotate(kernel.platform, old.id, 60)
+    text, newest = tokens.rotate(kernel.platform, new.id, 60)
+    assert tokens.find(kernel.platform, text) == newest and newest.principal == old.id
+    cookie = tokens.redeem(kernel.platform, tokens.login_code(kernel.platform, newest)) or ""
+    login = tokens.find(kernel.platform, cookie)
+    assert login is not None and login.principal == old.id != login.id
+    of_root = tokens.redeem(kernel.platform, tokens.login_code(kernel.platform, tokens.ROOT)) or ""
+    found = tokens.find(kernel.platform, of_root)
+    assert found is not None and found.principal == tokens.ROOT.principal
+    assert made(kernel)[1].principal != old.principal
+
+
+def test_a_token_stored_without_a_principal_is_its_own(kernel: Kernel) -> None:
+    text, token = made(kernel)
+    stored = kernel.data.hget(keys.TOKENS, tokens.digest(text))
+    assert "principal" not in json.loads(stored)
+    found = tokens.find(kernel.platform, text)
+    assert found is not None and found.principal == token.id
 
 
 class Meanwhile:

@@ -15,6 +15,7 @@ import structlog
 from flask import Response, request
 from redis.exceptions import RedisError
 
+from app.api import ownership
 from app.api.a2a import sending
 from app.api.a2a.faults import Fault
 from app.api.a2a.telling import Teller
@@ -91,7 +92,7 @@ def subscribe(workspace_id: str, turn_id: str, form: Form) -> Response:
     """
     with ExitStack() as stack:
         follower = stack.enter_context(sending.hub().following([workspace_id], token().id))
-        turn = turns.get(platform(), workspace_id, turn_id)
+        turn = ownership.turn_of(workspace_id, turn_id)
         if turn.state in TERMINAL:
             raise Fault("UNSUPPORTED_OPERATION", f"the task has ended: {turn.state}")
         body, result = turns.read_parts(platform(), workspace_id, turn_id)
