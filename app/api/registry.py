@@ -14,13 +14,13 @@ RUNTIME_TOKENS_KEPT = 5
 
 
 def _admit(workspace_id: str) -> None:
-    """These routes name the workspace in the body: scope and count are checked with it.
+    """These routes name the workspace in the body: it is counted, then its scope checked.
 
     Raises:
         Forbidden, RateLimited.
     """
+    count(Pace.AGENT, workspace_id, "runtime")
     require("runtime", workspace_id)
-    count(Pace.AGENT, workspace_id)
 
 
 @blueprint.post("/registry/register")

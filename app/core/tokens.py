@@ -72,6 +72,13 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def sufficient(scope: str) -> list[str]:
+    """Which scopes a token may have to be let in where ``one or other`` is needed."""
+    wanted = scope.split(" or ") if scope else []
+    others = [own for own in SCOPES if any(one in INCLUDES.get(own, ()) for one in wanted)]
+    return sorted({*wanted, *others})
+
+
 def create(
     platform: Platform,
     name: str,

@@ -76,10 +76,16 @@ def test_admit_counts_each_pace_and_each_token_apart(kernel: Kernel) -> None:
     assert ask(small, other) is not None
 
 
+def known_there(kernel: Kernel, *names: str) -> None:
+    """The control side knows of these workspaces."""
+    kernel.platform.clients.control.zadd(keys.WORKSPACES, dict.fromkeys(names, 1))
+
+
 @pytest.mark.parametrize("pace", [Pace.AGENT, Pace.TOOL])
 def test_admit_counts_an_agent_in_each_workspace_that_its_token_reaches(
     kernel: Kernel, pace: Pace
 ) -> None:
+    known_there(kernel, "w1", "w2", "w3")
     small, (text, _), (own, _) = kernel.tuned(**RATE), made(kernel), made(kernel, workspaces=["w1"])
     use_up(small, text, pace, "w1")
     assert ask(small, text, pace, "w2") is not None
@@ -87,6 +93,57 @@ def test_admit_counts_an_agent_in_each_workspace_that_its_token_reaches(
     with pytest.raises(RateLimited):
         ask(small, own, pace, "w3")
     assert ask(small, own, pace, "w1") is not None
+
+
+def names_many(kernel: Kernel, text: str, scope: str, known: Token | None = None) -> bool:
+    """Whether one who names another workspace with each request is refused in the end."""
+    small = kernel.tuned(agent_rate_limit_per_min=60).platform
+    try:
+        for number in range(200):
+            admission.admit(small, text, Pace.AGENT, f"made-up-{number}", known, scope)
+    except RateLimited:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("fields", [{}, {"workspaces": ["w1"]}, {"teams": ["blue"]}])
+def test_names_that_are_made_up_give_no_new_count(kernel: Kernel, fields: dict[str, Any]) -> None:
+    text, _ = made(kernel, **fields)
+    assert names_many(kernel, text, "runtime")
+    assert len(list(kernel.data.scan_iter(match=keys.PACES + "*:agent:?*"))) == 0
+
+
+def test_control_without_the_look_for_the_workspace_each_name_has_a_count(kernel: Kernel) -> None:
+    text, _ = made(kernel)
+    open_ = kernel.altered("admit", "or not redis.call('ZSCORE', K.workspaces, A.there)", "")
+    assert not names_many(open_, text, "runtime")
+
+
+def test_a_token_that_is_not_stored_gets_no_new_count_either(kernel: Kernel) -> None:
+    token = Token("tok_ses_1", "session", "", ("session",), ("w1",), 0)
+    assert names_many(kernel, "tks.x", "runtime or session", token)
+
+
+def test_a_scope_that_is_missing_gives_no_count_in_a_workspace(kernel: Kernel) -> None:
+    known_there(kernel, *(f"made-up-{number}" for number in range(200)))
+    reader, _ = tokens.create(kernel.platform, "t", ["read"])
+    assert names_many(kernel, reader, "runtime")
+    agent, _ = made(kernel)
+    assert not names_many(kernel, agent, "runtime"), "one token beats for many workspaces"
+
+
+def test_a_teams_token_is_counted_in_each_workspace_of_the_team(kernel: Kernel) -> None:
+    text, _ = made(kernel, teams=["blue"])
+    known_there(kernel, *(f"made-up-{number}" for number in range(200)))
+    for number in range(200):
+        where = keys.of(f"made-up-{number}")["workspace"]
+        kernel.data.hset(where, "team", "blue" if number < 100 else "red")
+    small = kernel.tuned(agent_rate_limit_per_min=60).platform
+    for number in range(100):
+        assert admission.admit(small, text, Pace.AGENT, f"made-up-{number}", None, "runtime")
+    with pytest.raises(RateLimited):
+        for number in range(100, 200):
+            admission.admit(small, text, Pace.AGENT, f"made-up-{number}", None, "runtime")
 
 
 def test_admit_of_an_unknown_token_leaves_nothing(kernel: Kernel) -> None:

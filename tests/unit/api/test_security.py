@@ -79,6 +79,26 @@ def test_an_operator_that_registers_an_agent_gets_a_token_for_it_alone(site: Web
     assert site.ok("POST", "/registry/register", {"id": "w8"}, token=mere)["auth_token"] is None
 
 
+@pytest.mark.parametrize(
+    ("scope", "body"),
+    [
+        ("read", {"workspace_id": "w2"}),  # not an agent's token
+        ("runtime", {"workspace_id": "w2"}),  # not its workspace
+        ("runtime", {"workspace_id": 7}),  # no heartbeat
+    ],
+)
+def test_a_heartbeat_that_is_refused_is_counted(scope: str, body: dict[str, Any]) -> None:
+    with web(fake_clients(), agent_rate_limit_per_min=20) as small:
+        small.workspace("w1")
+        small.workspace("w2")
+        token = small.token(scope, workspaces=("w1",))
+        given = [
+            small.ask("POST", "/registry/heartbeat", body, token=token).status_code
+            for _ in range(40)
+        ]
+        assert given[0] in (403, 422) and given[-1] == 429
+
+
 # ---- The browser's cookie
 
 
