@@ -68,6 +68,19 @@ def test_admit_gives_back_one_with_each_interval(kernel: Kernel, pass_ms: Pass) 
     assert ask(small, text) == token
 
 
+def test_a_clock_that_was_set_back_costs_a_minute_at_most(kernel: Kernel, pass_ms: Pass) -> None:
+    small, (text, token) = kernel.tuned(**RATE), made(kernel)
+    control = kernel.platform.clients.control
+    ask(small, text)
+    (pace,) = control.keys("tk:pace:*")
+    control.set(pace, int(control.get(pace)) + 300_000_000)
+    with pytest.raises(RateLimited) as caught:
+        ask(small, text)
+    assert caught.value.fields["retry_after_s"] <= 1
+    pass_ms(PAUSE_MS)
+    assert ask(small, text) == token
+
+
 def test_admit_counts_each_pace_and_each_token_apart(kernel: Kernel) -> None:
     small, (text, token), (other, _) = kernel.tuned(**RATE), made(kernel), made(kernel)
     use_up(small, text)

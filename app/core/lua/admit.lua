@@ -41,7 +41,13 @@ redis.call('HDEL', K.limited, '')
 local pace, time = is_reached and K.pace_there or K.pace, redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local interval_us = math.floor(MINUTE_US / limit)
-local free_at = math.max(now_us, tonumber(redis.call('GET', pace) or 0)) + interval_us
+local function note(until_us) redis.call('SET', pace, string.format('%.0f', until_us), 'PX', 61000) end
+local taken_until = tonumber(redis.call('GET', pace) or 0)
+if taken_until > now_us + MINUTE_US then -- the clock was set back since
+  taken_until = now_us + MINUTE_US
+  note(taken_until)
+end
+local free_at = math.max(now_us, taken_until) + interval_us
 if free_at - now_us > limit * interval_us then
   local over_us = free_at - now_us - limit * interval_us
   redis.call('HINCRBY', K.limited, A.bucket, 1)
@@ -49,5 +55,5 @@ if free_at - now_us > limit * interval_us then
   local taken = math.ceil((free_at - now_us) / interval_us)
   return {'limited', record or '', NOW, math.ceil(over_us / 1000), taken, is_first and 1 or 0}
 end
-redis.call('SET', pace, string.format('%.0f', free_at), 'PX', 61000)
+note(free_at)
 return {'admitted', record or '', NOW}
