@@ -272,3 +272,25 @@ def test_a_configuration_of_an_older_release_is_shown_without_its_secrets(site: 
     del stored["principal"]
     data.hset(key, f"{task_id}:c", json.dumps(stored))
     assert "SECRET" not in shown_configs(site, task_id, owner)
+
+
+# ---- Contexts
+
+
+def test_a_context_of_another_is_not_found_by_who_may_only_send(site: Web) -> None:
+    owner, stranger = clients(site)
+    reader = site.token("send", "read", workspaces=("w1",))
+    made = site.ok("POST", f"{A2A}/message:send", message(), token=owner)["task"]["contextId"]
+    send(site, owner, name="m2", contextId="mine")
+    for number, context in enumerate((made, "mine")):
+        body = message(f"s{number}", contextId=context)
+        assert site.ask("POST", f"{A2A}/message:send", body, token=stranger).status_code == 404
+        old = {"role": "user", "parts": [{"kind": "text", "text": "x"}], "contextId": context}
+        short = {"params": {"message": old}}
+        assert site.ask("POST", A2A, short, token=stranger).status_code == 404
+        for caller in (owner, reader):
+            send(site, caller, name=f"n{number}", contextId=context)
+    assert len(site.ok("GET", f"{A2A}/tasks", token=stranger)["tasks"]) == 0
+    send(site, stranger, contextId="another")
+    ttl_ms = site.platform.clients.data.pttl(keys.context_owner("w1", "mine"))
+    assert 0 < ttl_ms <= site.platform.settings.turn_retention_s * 1000
