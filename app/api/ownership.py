@@ -1,7 +1,7 @@
 """Whose turn it is: a caller that may only send has its own turns, and no others' exist for it."""
 
 from app.api.operation import platform, token
-from app.core import tokens, turns
+from app.core import contexts, tokens, turns
 from app.core.errors import TurnNotFound
 from app.core.records import Turn
 
@@ -30,3 +30,15 @@ def turn_of(workspace_id: str, turn_id: str) -> Turn:
     if not may_see(workspace_id, found):
         raise TurnNotFound(turn_id=turn_id)
     return found
+
+
+def check_context(workspace_id: str, context_id: str) -> None:
+    """Take a context for a new turn of the caller's.
+
+    Raises:
+        TurnNotFound: another's tasks are in it, and the caller sees only its own.
+    """
+    principal = token().principal
+    owner = contexts.owner_of(platform(), workspace_id, context_id, principal)
+    if owner != principal and not sees_all(workspace_id):
+        raise TurnNotFound(context_id=context_id)

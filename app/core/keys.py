@@ -170,6 +170,12 @@ def idempotency(workspace_id: str, *parts: str) -> str:
     return f"tk:{{{workspace_id}}}:submit:{digest}"
 
 
+def context_owner(workspace_id: str, context_id: str) -> str:
+    """Key under which it is remembered who used a context first; a context's name may be long."""
+    digest = hashlib.sha256(context_id.encode()).hexdigest()[:32]
+    return f"tk:{{{workspace_id}}}:context:{digest}"
+
+
 @dataclass(frozen=True)
 class DueMember:
     """A member of DUE."""

@@ -75,6 +75,8 @@ def accept(workspace_id: str, send: Send) -> turns.Accepted:
     }
     if trace := traceparent():
         body["traceparent"] = trace
+    context_id = message.get("contextId") or ids.new("ctx")
+    ownership.check_context(workspace_id, context_id)
     taken = turns.submit(
         platform(),
         workspace_id,
@@ -83,7 +85,7 @@ def accept(workspace_id: str, send: Send) -> turns.Accepted:
             origin="agent" if is_agent else "chat",
             lane=turns.LANE_OF_PRIORITY[send.priority] if send.priority else None,
             principal=token().principal,
-            context_id=message.get("contextId") or ids.new("ctx"),
+            context_id=context_id,
             idempotency_key=request.headers.get("Idempotency-Key"),
             repeat_key=message.get("messageId"),
             asked=message,

@@ -147,6 +147,7 @@ def push_config(params: Mapping[str, Any], protocol: str, turn_id: str = "") -> 
         config_id=config_id,
         token=params.get("token", ""),
         authentication=params.get("authentication"),
+        principal=token().principal,
     )
 
 
@@ -172,8 +173,10 @@ def remove_push(workspace_id: str, turn_id: str, config_id: str) -> None:
 
 
 def shown_push(config: push.Config) -> dict[str, Any]:
-    """A configuration in the form of 1.0."""
+    """A configuration in the form of 1.0; its secrets only for who wrote it."""
     shown: dict[str, Any] = {"id": config.id, "taskId": config.task_id, "url": config.url}
+    if config.principal != token().principal:
+        return shown
     if config.token:
         shown["token"] = config.token
     if config.authentication:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.api.a2a import new_methods, old_methods
-from app.core import ids
+from app.core import ids, keys
 from tests.unit.api.test_access import Operation, operations
 from tests.unit.api.web import Web, fake_clients, web
 
@@ -223,3 +223,74 @@ def test_what_is_replayed_stays_its_askers(site: Web) -> None:
     new_id = site.ok("POST", f"/workspaces/w1/turns/{turn_id}/replay", {})["id"]
     assert site.ask("GET", f"{A2A}/tasks/{new_id}", token=owner).status_code == 200
     assert site.ask("GET", f"{A2A}/tasks/{new_id}", token=stranger).status_code == 404
+
+
+# ---- The secrets of push configurations
+
+SECRETS = {"token": "T-SECRET", "authentication": {"scheme": "Bearer", "credentials": "C-SECRET"}}
+
+
+def shown_configs(site: Web, task_id: str, caller: str) -> str:
+    """Whatever the protocol's forms show of the configurations of a task."""
+    base = f"{A2A}/tasks/{task_id}/pushNotificationConfigs"
+    texts = [site.ask("GET", path, token=caller).text for path in (base, f"{base}/c")]
+    for method in ("list", "get"):
+        params = {"id": task_id}
+        body = {"jsonrpc": "2.0", "id": 1, "method": f"tasks/pushNotificationConfig/{method}"}
+        texts.append(site.ask("POST", A2A, body | {"params": params}, token=caller).text)
+    assert all("example.com/p" in text for text in texts), texts
+    return " ".join(texts)
+
+
+@pytest.mark.parametrize("is_inline", [True, False])
+def test_the_secrets_of_a_push_are_shown_to_who_wrote_them(site: Web, is_inline: bool) -> None:
+    made = site.ok("POST", "/admin/tokens", {"name": "c", "scopes": ["send"]})
+    config = {"id": "c", "url": "https://example.com/p", **SECRETS}
+    params = message()
+    if is_inline:
+        params["configuration"]["taskPushNotificationConfig"] = config
+    sent = site.ok("POST", f"{A2A}/message:send", params, token=made["token"])
+    task_id = sent["task"]["id"]
+    if not is_inline:
+        path = f"{A2A}/tasks/{task_id}/pushNotificationConfigs"
+        assert site.ok("POST", path, config, token=made["token"])["token"] == "T-SECRET"
+    rotated = site.ok("POST", f"/admin/tokens/{made['id']}/rotate", {"grace_s": 60})["token"]
+    for caller in (made["token"], rotated):
+        text = shown_configs(site, task_id, caller)
+        assert text.count("T-SECRET") == text.count("C-SECRET") == 4, "control"
+    for caller in (site.token("send", "read"), site.token("admin")):
+        assert "SECRET" not in shown_configs(site, task_id, caller)
+
+
+def test_a_configuration_of_an_older_release_is_shown_without_its_secrets(site: Web) -> None:
+    owner, _ = clients(site)
+    task_id = send(site, owner)
+    config = {"id": "c", "url": "https://example.com/p", **SECRETS}
+    site.ok("POST", f"{A2A}/tasks/{task_id}/pushNotificationConfigs", config, token=owner)
+    data, key = site.platform.clients.data, keys.of("w1")["push"]
+    stored = json.loads(str(data.hget(key, f"{task_id}:c")))
+    del stored["principal"]
+    data.hset(key, f"{task_id}:c", json.dumps(stored))
+    assert "SECRET" not in shown_configs(site, task_id, owner)
+
+
+# ---- Contexts
+
+
+def test_a_context_of_another_is_not_found_by_who_may_only_send(site: Web) -> None:
+    owner, stranger = clients(site)
+    reader = site.token("send", "read", workspaces=("w1",))
+    made = site.ok("POST", f"{A2A}/message:send", message(), token=owner)["task"]["contextId"]
+    send(site, owner, name="m2", contextId="mine")
+    for number, context in enumerate((made, "mine")):
+        body = message(f"s{number}", contextId=context)
+        assert site.ask("POST", f"{A2A}/message:send", body, token=stranger).status_code == 404
+        old = {"role": "user", "parts": [{"kind": "text", "text": "x"}], "contextId": context}
+        short = {"params": {"message": old}}
+        assert site.ask("POST", A2A, short, token=stranger).status_code == 404
+        for caller in (owner, reader):
+            send(site, caller, name=f"n{number}", contextId=context)
+    assert len(site.ok("GET", f"{A2A}/tasks", token=stranger)["tasks"]) == 0
+    send(site, stranger, contextId="another")
+    ttl_ms = site.platform.clients.data.pttl(keys.context_owner("w1", "mine"))
+    assert 0 < ttl_ms <= site.platform.settings.turn_retention_s * 1000
