@@ -38,7 +38,7 @@ def next_turn(workspace_id: str, query: models.Poll) -> Response:
     settings, clock = platform().settings, platform().clock
     end = clock.monotonic() + min(query.wait_s, settings.poll_wait_max_s)
     found = Polled(None, [], 0)
-    with here.hub.waiting(workspace_id, token().id) as waiter:
+    with here.hub.waiting(workspace_id, token().owner) as waiter:
         while not _has_gone(request.environ.get("gunicorn.socket")):
             found = sessions.take(platform(), workspace_id, query.instance, query.room)
             left_s = end - clock.monotonic()

@@ -36,7 +36,14 @@ UNCONFIRMED = frozenset(
     (
         *("heartbeat", "late", "offline", "progress", "stall", "take"),
         *("watch", "overdue", "ring", "dispatcher", "webhook_put"),  # of the control side
-        *("admit", "token_swap", "agent_watch", "agents_due", "replay_run_put"),  # of it, too
+        *(
+            "login",
+            "admit",
+            "token_swap",
+            "agent_watch",
+            "agents_due",
+            "replay_run_put",
+        ),  # of it, too
         *("fire", "forecast", "line_take", "memory_read", "memory_seen", "memory_tell"),
         *("trim", "bury", "alert", "agent_push"),
     )

@@ -4,7 +4,8 @@
 -- known: 1 where the token is not a stored one. An unknown token is not counted and leaves nothing.
 -- pace_there counts in one workspace (there), where one is named that exists and that the token
 -- reaches with one of the scopes (empty: any): who names others', or makes names up, gets no new
--- count with each. Whether a team reaches is stored elsewhere: then nothing is counted here.
+-- count with each. Nothing is counted where that hangs on what stands elsewhere: whether a team
+-- reaches, and what a browser's login is counted as.
 -- @keys tokens workspaces pace pace_there pace_told limited
 -- @args digest known limit_per_min bucket there scopes
 -- @returns {"admitted", record, now ms}
@@ -18,6 +19,7 @@ if not record and A.known ~= '1' then return {'unknown'} end
 local limit = tonumber(A.limit_per_min)
 if limit == 0 then return {'admitted', record or '', NOW} end
 local token = A.known ~= '1' and cjson.decode(record)
+if token and token.parent and token.parent ~= cjson.null then return {'uncounted', record, NOW} end
 local function any_of(own, wanted)
   for _, one in ipairs(own) do
     if wanted[one] then return true end

@@ -161,6 +161,50 @@ def test_a_login_goes_with_the_token_it_came_from(site: Web) -> None:
     assert site.ask("GET", unused, token=None).status_code == 401
 
 
+@pytest.mark.parametrize("is_root", [False, True])
+def test_the_logins_of_a_token_share_its_rate_and_its_places(is_root: bool) -> None:
+    with web(fake_clients(), rate_limit_per_min=600, streams_per_token_max=2) as small:
+        small.workspace("w1")
+        parent = ADMIN if is_root else small.token("read")
+        first, *others = (cookie_of(small, parent).partition("=")[2] for _ in range(4))
+        others.append(cookie_of(small, first).partition("=")[2])  # the login of a login
+        open_ = [
+            small.ask("GET", "/workspaces/w1/events/stream", token=text, buffered=False)
+            for text in (parent, *others)
+        ]
+        assert [answer.status_code for answer in open_] == [200, 200, 503, 503, 503]
+        for answer in open_:
+            answer.close()
+        other = small.token("read")
+        given = [
+            small.ask(
+                "GET", "/workspaces/w1", token=(parent, first, *others)[number % 6]
+            ).status_code
+            for number in range(1500)
+        ]
+        assert 590 <= given.count(200) <= 1200 and given.count(429) >= 300
+        assert small.ask("GET", "/workspaces/w1", token=other).status_code == 200
+
+
+def test_of_the_logins_of_one_token_the_newest_are_kept() -> None:
+    with web(fake_clients(), logins_per_token_max=3) as small:
+        small.workspace("w1")
+        one, other = small.token("read"), small.token("read")
+        kept = cookie_of(small, other)
+        cookies = [cookie_of(small, one) for _ in range(3)]
+        cookies += [cookie_of(small, cookies[-1].partition("=")[2]) for _ in range(2)]
+        given = [with_cookie(small, "GET", "/w/w1", cookie) for cookie in cookies]
+        assert given == [401, 401, 200, 200, 200]
+        assert with_cookie(small, "GET", "/w/w1", kept) == 200, "of another token"
+
+
+def test_a_login_looks_at_its_own_parent_and_not_at_every_token(site: Web) -> None:
+    code = code_of(site, site.token("read"))
+    control = site.platform.clients.control
+    control.hset(keys.TOKENS, "of-another", "no record")  # whoever reads them all, stumbles
+    assert site.ask("GET", code, token=None).status_code == 302
+
+
 def test_a_login_ends_no_later_than_its_token(site: Web) -> None:
     body = {"name": "t", "scopes": ["read"], "expires_in_s": 60}
     cookie_of(site, site.ok("POST", "/admin/tokens", body)["token"])
