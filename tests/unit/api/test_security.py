@@ -148,6 +148,34 @@ def test_a_cookie_changes_nothing_for_another_site(site: Web) -> None:
     assert with_cookie(site, "GET", "/w/w1", cookie) == 200
 
 
+def test_a_cookie_reads_nothing_for_another_page_of_this_host(site: Web) -> None:
+    cookie = cookie_of(site)
+    for path in ("/workspaces/w1", "/workspaces", "/w/w1", "/", "/workspaces/w1/events/stream"):
+        for other in ("same-site", "cross-site"):
+            assert with_cookie(site, "GET", path, cookie, Sec_Fetch_Site=other) == 401, path
+        for own in ("same-origin", "none"):
+            assert with_cookie(site, "GET", path, cookie, Sec_Fetch_Site=own) == 200, path
+
+
+def test_a_link_leads_to_a_page_and_to_nothing_else(site: Web) -> None:
+    cookie = cookie_of(site)
+    step = {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Mode": "navigate"}
+    document, frame = {**step, "Sec_Fetch_Dest": "document"}, {**step, "Sec_Fetch_Dest": "iframe"}
+    for path in ("/", "/w/w1"):
+        assert with_cookie(site, "GET", path, cookie, **document) == 200
+        assert with_cookie(site, "GET", path, cookie, **frame) == 401
+    assert with_cookie(site, "GET", "/workspaces/w1", cookie, **document) == 401
+
+
+def test_a_cookie_takes_no_turn(site: Web) -> None:
+    path = "/workspaces/w1/turns/next?instance=i&wait_s=0"
+    cookie = cookie_of(site)
+    text = cookie.partition("=")[2]
+    assert with_cookie(site, "GET", path, cookie, Sec_Fetch_Site="same-origin") == 401
+    assert with_cookie(site, "GET", path, cookie) == 401
+    assert site.ask("GET", path, token=text).status_code == 200
+
+
 def test_a_login_goes_with_the_token_it_came_from(site: Web) -> None:
     token = site.token("read")
     cookie, unused = cookie_of(site, token), code_of(site, token)
