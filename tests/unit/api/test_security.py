@@ -3,7 +3,8 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import structlog
 
 from app.core import keys
 from app.core.telemetry import configure_logs
+from tests.support.wait import wait_until
 from tests.unit.api.web import ADMIN, Web, fake_clients, web
 
 
@@ -97,6 +99,35 @@ def test_a_heartbeat_that_is_refused_is_counted(scope: str, body: dict[str, Any]
             for _ in range(40)
         ]
         assert given[0] in (403, 422) and given[-1] == 429
+
+
+def poll_while(site: Web, token: str, happens: Callable[[], object]) -> Any:
+    """The answer to a poll that waits already when this happens and then a turn is laid out."""
+    hub = site.app.extensions["turnkeeper"].hub
+    path, before = "/workspaces/w1/turns/next?wait_s=20&instance=i", hub.waiting_count
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(site.ask, "GET", path, None, token)
+        wait_until(lambda: hub.waiting_count > before, 10)
+        happens()
+        site.send("w1", "for its agent alone")
+        site.bound("w1")
+        return answer.result(30)
+
+
+@pytest.mark.parametrize("is_revoked", [True, False])
+def test_an_open_poll_of_a_revoked_token_gets_no_turn(is_revoked: bool) -> None:
+    with web(fake_clients(), poll_wait_max_s=20) as waiting:
+        waiting.workspace("w1")
+        body = {"name": "t", "scopes": ["runtime"], "workspaces": ["w1"]}
+        made = waiting.ok("POST", "/admin/tokens", body)
+
+        def revoke() -> None:
+            if is_revoked:
+                waiting.ok("DELETE", f"/admin/tokens/{made['id']}")
+
+        answer = poll_while(waiting, made["token"], revoke)
+        assert answer.status_code == (401 if is_revoked else 200)
+        assert ("for its agent alone" in answer.text) != is_revoked
 
 
 # ---- The browser's cookie
