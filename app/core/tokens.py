@@ -5,6 +5,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 
 import structlog
@@ -33,6 +34,8 @@ class Token:
     ``parent``: the token whose login link made this one; it is not good without it. ``session``:
     it acts for this session alone, under ``fence``, and ends with it. ``stored_as``: the digest it
     was found under; ``parent_digest``: that of its parent, where the parent is a stored one.
+    ``made_by``: who registered the agent that it is for; it goes with that token, and is counted
+    apart.
     """
 
     id: str
@@ -47,6 +50,7 @@ class Token:
     session: str | None = None
     fence: int | None = None
     parent_digest: str | None = None
+    made_by: str | None = None
     stored_as: str = field(default="", compare=False, repr=False)
 
     @property
@@ -212,14 +216,34 @@ def listing(platform: Platform) -> list[Token]:
     return sorted(found, key=lambda token: token.id, reverse=True)
 
 
-def keep_newest(platform: Platform, name: str, count: int) -> None:
-    """Revoke all but the newest ``count`` tokens of a name that the platform itself gives."""
-    for old in [token for token in listing(platform) if token.name == name][count:]:
-        revoke(platform, old.id)
+def create_for_agent(platform: Platform, maker: Token, workspace_id: str, kept: int) -> str | None:
+    """A token for the agent that ``maker`` registers, which ends no later than he; the newest
+    ``kept`` of the workspace stay. None where he was revoked meanwhile.
+    """
+    text, now, control = secrets.token_urlsafe(32), platform.now_ms(), platform.clients.control
+    token = Token(
+        id=ids.new("tok"),
+        name=f"runtime of {workspace_id}",
+        prefix=text[:8],
+        scopes=("runtime",),
+        workspaces=(workspace_id,),
+        created_at=now,
+        expires_at=maker.expires_at,
+        made_by=maker.owner,
+    )
+    control.hset(keys.TOKENS, digest(text), _record(token))
+    if maker.stored_as and not control.hexists(keys.TOKENS, maker.stored_as):
+        control.hdel(keys.TOKENS, digest(text))
+        return None
+    own = [one for one in listing(platform) if one.made_by and one.workspaces == token.workspaces]
+    for old in own[kept:]:
+        with suppress(NotFound):  # who registers at the same time revokes the same ones
+            revoke(platform, old.id)
+    return text
 
 
 def revoke(platform: Platform, token_id: str) -> None:
-    """Forget a token and those its login links made; from the next request on they are unknown.
+    """Forget a token, its logins and its agents' tokens; from the next request on they are unknown.
 
     Raises:
         NotFound: no token has this id.
@@ -229,7 +253,11 @@ def revoke(platform: Platform, token_id: str) -> None:
     if all(token.id != token_id for token in known.values()):
         raise NotFound(f"no token {token_id}")
     # A login made by the browser's own token carries the first parent, so one level is all.
-    gone = [digest for digest, token in known.items() if token_id in (token.id, token.parent)]
+    gone = [
+        digest
+        for digest, token in known.items()
+        if token_id in (token.id, token.parent, token.made_by)
+    ]
     platform.clients.control.hdel(keys.TOKENS, *gone)
 
 
@@ -259,6 +287,9 @@ def rotate(platform: Platform, token_id: str, grace_s: float) -> tuple[str, Toke
             ending = replace(one, expires_at=min(end, one.expires_at or end))
             if ending != one:
                 changes.append({"digest": name, "was": stored, "record": _record(ending)})
+        elif one.made_by == token_id:  # its agents go on, and hang on the new one
+            hanging = _record(replace(one, made_by=new.id))
+            changes.append({"digest": name, "was": stored, "record": hanging})
     if platform.run_control("token_swap", changes=json.dumps(changes))[0] != "written":
         raise TokenChanged
     return text, new

@@ -39,6 +39,7 @@ class Token(BaseModel):
     created_at: str | None
     expires_at: str | None
     parent: str | None
+    made_by: str | None
 
 
 class MadeToken(Token):

@@ -81,6 +81,31 @@ def test_an_operator_that_registers_an_agent_gets_a_token_for_it_alone(site: Web
     assert site.ok("POST", "/registry/register", {"id": "w8"}, token=mere)["auth_token"] is None
 
 
+def test_an_agents_token_ends_with_that_of_who_registered_it(site: Web) -> None:
+    body = {"name": "t", "scopes": ["runtime", "operate"], "expires_in_s": 60}
+    maker = site.ok("POST", "/admin/tokens", body)
+    text = site.ok("POST", "/registry/register", {"id": "w9"}, token=maker["token"])["auth_token"]
+    rows = {row["name"]: row for row in site.ok("GET", "/admin/tokens")["tokens"]}
+    child = rows["runtime of w9"]
+    assert (child["made_by"], child["expires_at"]) == (maker["id"], maker["expires_at"])
+    new = site.ok("POST", f"/admin/tokens/{maker['id']}/rotate", {"grace_s": 0})
+    beat = ("POST", "/workspaces/w9/heartbeat", {})
+    assert site.ask(*beat, token=text).status_code == 200, "rotated, not revoked"
+    site.ok("DELETE", f"/admin/tokens/{new['id']}")
+    assert site.ask(*beat, token=text).status_code == 401
+
+
+def test_the_newest_tokens_of_an_agent_are_kept_and_others_of_the_name_too(site: Web) -> None:
+    body = {"name": "runtime of w9", "scopes": ["runtime"], "workspaces": ["w9"]}
+    own = site.ok("POST", "/admin/tokens", body)["token"]
+    texts = [site.ok("POST", "/registry/register", {"id": "w9"})["auth_token"] for _ in range(7)]
+    given = [
+        site.ask("POST", "/workspaces/w9/heartbeat", {}, token=text).status_code
+        for text in (own, *texts)
+    ]
+    assert given == [200, 401, 401, 200, 200, 200, 200, 200]
+
+
 @pytest.mark.parametrize(
     ("scope", "body"),
     [
