@@ -363,6 +363,14 @@ def redeem(platform: Platform, code: str, session_s: float = 43_200) -> str | No
     return text
 
 
+def log_out(platform: Platform, text: str) -> None:
+    """Forget a browser's login; a token that is none is left alone."""
+    control, stored_as = platform.clients.control, digest(text)
+    stored = control.hget(keys.TOKENS, stored_as)
+    if stored and _parse(stored).parent:
+        control.hdel(keys.TOKENS, stored_as)
+
+
 def _tell_revoked(platform: Platform, owner: str, count: int) -> None:
     if count:
         name, limit = "logins_per_token_max", platform.settings.logins_per_token_max

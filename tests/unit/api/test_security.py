@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from app.core import keys
+from app.core import keys, tokens
 from app.core.telemetry import configure_logs
 from tests.support.wait import wait_until
 from tests.unit.api.web import ADMIN, Web, fake_clients, web
@@ -287,6 +287,20 @@ def test_a_login_looks_at_its_own_parent_and_not_at_every_token(site: Web) -> No
     control = site.platform.clients.control
     control.hset(keys.TOKENS, "of-another", "no record")  # whoever reads them all, stumbles
     assert site.ask("GET", code, token=None).status_code == 302
+
+
+def test_logging_out_ends_this_login_alone(site: Web) -> None:
+    cookie, other = cookie_of(site), cookie_of(site)
+    assert 'action="/logout"' in site.ask("GET", "/", token=None, headers={"Cookie": cookie}).text
+    assert with_cookie(site, "POST", "/logout", cookie, Sec_Fetch_Site="cross-site") == 401
+    assert with_cookie(site, "GET", "/w/w1", cookie) == 200
+    answer = site.ask("POST", "/logout", token=None, headers={"Cookie": cookie})
+    assert answer.status_code == 303 and "Max-Age=0" in answer.headers["Set-Cookie"]
+    assert with_cookie(site, "GET", "/w/w1", cookie) == 401
+    assert with_cookie(site, "GET", "/w/w1", other) == 200
+    kept = site.token("read")
+    assert with_cookie(site, "POST", "/logout", f"{tokens.COOKIE}={kept}") == 303
+    assert site.ask("GET", "/workspaces/w1", token=kept).status_code == 200, "no login"
 
 
 def test_a_login_ends_no_later_than_its_token(site: Web) -> None:
