@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Protocol, cast
 
-from flask import Response, current_app, g, request
+from flask import Request, Response, current_app, g, request
 from pydantic import BaseModel, ValidationError
 from spectree import Response as Documented
 from spectree import SecurityScheme, SpecTree
@@ -315,7 +315,7 @@ def _presented() -> str | None:
     """The bearer token, or the cookie of a browser that asks from our own pages.
 
     A cookie never authorizes a change asked for by another site, nor a WebSocket, which another
-    site could read.
+    site could read, nor what only agents do.
     """
     kind, _, text = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer" and text:
@@ -323,9 +323,32 @@ def _presented() -> str | None:
     is_socket = upgrade.is_asked(request)
     if is_socket and (offered := upgrade.token(request)):
         return offered
-    cookie = request.cookies.get(COOKIE)
-    is_reading = request.method in ("GET", "HEAD") and not is_socket
-    return cookie if cookie and (is_reading or _same_origin()) else None
+    return cookie_of(request) if not is_socket and not _is_for_runtimes() else None
+
+
+def cookie_of(asked: Request) -> str | None:
+    """The login's cookie, where our own pages, or a person's own step to a page, sent it.
+
+    ``same-site`` is any page on this host, on another port too: it may lead to a page of ours,
+    and read nothing.
+    """
+    cookie, site = asked.cookies.get(COOKIE), asked.headers.get("Sec-Fetch-Site")
+    if asked.method not in ("GET", "HEAD"):
+        return cookie if _same_origin() else None
+    return cookie if site in (None, "same-origin", "none") or _leads_to_a_page(asked) else None
+
+
+def _leads_to_a_page(asked: Request) -> bool:
+    is_page = (asked.endpoint or "").startswith("ui.")
+    fetched = asked.headers.get("Sec-Fetch-Mode"), asked.headers.get("Sec-Fetch-Dest")
+    return is_page and asked.method == "GET" and fetched == ("navigate", "document")
+
+
+def _is_for_runtimes() -> bool:
+    """Whether only agents call this route: no browser needs it, and a GET of it hands out work."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    scopes = scopes_of(getattr(view, "scope", None) or "")
+    return "runtime" in scopes and "read" not in scopes
 
 
 def _same_origin() -> bool:

@@ -64,7 +64,7 @@ def admit(
     limit = getattr(platform.settings, setting) if setting else 0
     digest = tokens.digest(text)
     there = _there(platform, pace, workspace_id, known, scope)
-    counted = f"{digest[:32]}:{pace}"
+    counted = f"{tokens.paced_as(platform, text, known)[:32]}:{pace}"
     outcome, *told = platform.run(
         "admit",
         "",
@@ -84,7 +84,7 @@ def admit(
     )
     found = known
     if known is None and outcome != "unknown":
-        found = tokens.valid(platform, str(told[0]), int(told[1]))
+        found = tokens.valid(platform, str(told[0]), int(told[1]), digest)
         if found is not None and outcome == "uncounted":
             return admit(platform, text, pace, workspace_id, found, scope)
     if found is not None and outcome == "limited":

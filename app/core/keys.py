@@ -37,6 +37,7 @@ PACES = "tk:pace:"  # + sha256 of a token, and for what -> us until when its req
 PACES_TOLD = "tk:pace:told:"  # + as above: that the log was told, for a minute
 LIMITED = "tk:limited"  # hash: what for -> how many requests were refused for coming too fast
 LOGINS = "tk:login:"  # + sha256 of a one-time code -> token record, short-lived
+LOGINS_OF = "tk:logins:"  # + token id -> list: the digests of its browser logins, oldest first
 
 
 CONTROL = {

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -230,17 +231,34 @@ def test_a_token_stored_without_a_principal_is_its_own(kernel: Kernel) -> None:
     assert found is not None and found.principal == token.id
 
 
+def test_login_keeps_the_newest_of_one_token(kernel: Kernel) -> None:
+    small, (_, parent) = kernel.tuned(logins_per_token_max=2), made(kernel)
+    codes = [tokens.login_code(kernel.platform, parent) for _ in range(3)]
+    cookies = [tokens.redeem(small.platform, code) or "" for code in codes]
+    assert [ask(kernel, text) is not None for text in cookies] == [False, True, True]
+
+
+def test_login_makes_none_for_a_parent_revoked_since_it_was_read(kernel: Kernel) -> None:
+    _, parent = made(kernel)
+    code = tokens.login_code(kernel.platform, parent)
+    control = Meanwhile(kernel.data, lambda: tokens.revoke(kernel.platform, parent.id), "hget")
+    clients = replace(kernel.platform.clients, control=control)
+    assert tokens.redeem(Platform(kernel.platform.settings, clients), code) is None
+    assert tokens.listing(kernel.platform) == []
+
+
 class Meanwhile:
     """A client on which something happens once, after the tokens were read."""
 
-    def __init__(self, client: Any, happens: Any) -> None:
-        self._client, self._happens = client, happens
+    def __init__(self, client: Any, happens: Any, read: str = "hgetall") -> None:
+        self._client, self._happens, self._read = client, happens, read
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
+        found = getattr(self._client, name)
+        return partial(self._reads, found) if name == self._read else found
 
-    def hgetall(self, key: str) -> Any:
-        found = self._client.hgetall(key)
+    def _reads(self, read: Any, *args: Any) -> Any:
+        found = read(*args)
         happens, self._happens = self._happens, lambda: None
         happens()
         return found

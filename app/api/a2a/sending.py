@@ -155,7 +155,7 @@ def answer_to(workspace_id: str, send: Send) -> dict[str, Any]:
     with ExitStack() as stack:
         waiter = None
         if send.is_waiting and settings.message_wait_s:
-            waiter = stack.enter_context(hub().waiting(workspace_id, token().id))
+            waiter = stack.enter_context(hub().waiting(workspace_id, token().owner))
         taken = accept(workspace_id, send)
         if waiter:
             wait(waiter, workspace_id, taken.turn_id, has_stopped, settings.message_wait_s)

@@ -41,7 +41,9 @@ def cancel(workspace_id: str, turn_id: str) -> dict[str, Any]:
     wait_s = platform().settings.message_wait_s
     with ExitStack() as stack:
         waiter = (
-            stack.enter_context(sending.hub().waiting(workspace_id, token().id)) if wait_s else None
+            stack.enter_context(sending.hub().waiting(workspace_id, token().owner))
+            if wait_s
+            else None
         )
         outcome = turns.cancel(platform(), workspace_id, turn_id, "canceled by an A2A client")
         if outcome == "canceling" and waiter:

@@ -4,7 +4,8 @@
 -- known: 1 where the token is not a stored one. An unknown token is not counted and leaves nothing.
 -- pace_there counts in one workspace (there), where one is named that exists and that the token
 -- reaches with one of the scopes (empty: any): who names others', or makes names up, gets no new
--- count with each. Whether a team reaches is stored elsewhere: then nothing is counted here.
+-- count with each. Nothing is counted where that hangs on what stands elsewhere: whether a team
+-- reaches, and what a browser's login is counted as.
 -- @keys tokens workspaces pace pace_there pace_told limited
 -- @args digest known limit_per_min bucket there scopes
 -- @returns {"admitted", record, now ms}
@@ -18,6 +19,7 @@ if not record and A.known ~= '1' then return {'unknown'} end
 local limit = tonumber(A.limit_per_min)
 if limit == 0 then return {'admitted', record or '', NOW} end
 local token = A.known ~= '1' and cjson.decode(record)
+if token and token.parent and token.parent ~= cjson.null then return {'uncounted', record, NOW} end
 local function any_of(own, wanted)
   for _, one in ipairs(own) do
     if wanted[one] then return true end
@@ -42,11 +44,9 @@ local pace, time = is_reached and K.pace_there or K.pace, redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local interval_us = math.floor(MINUTE_US / limit)
 local function note(until_us) redis.call('SET', pace, string.format('%.0f', until_us), 'PX', 61000) end
-local taken_until = tonumber(redis.call('GET', pace) or 0)
-if taken_until > now_us + MINUTE_US then -- the clock was set back since
-  taken_until = now_us + MINUTE_US
-  note(taken_until)
-end
+local latest, taken_until = now_us + MINUTE_US, tonumber(redis.call('GET', pace) or 0)
+if taken_until > latest then note(latest) end -- the clock was set back since
+taken_until = math.min(taken_until, latest)
 local free_at = math.max(now_us, taken_until) + interval_us
 if free_at - now_us > limit * interval_us then
   local over_us = free_at - now_us - limit * interval_us

@@ -61,6 +61,10 @@ def test_login_prints_the_whole_address(api: FakeApi, run: Run) -> None:
     link = {"url": "/login?code=c", "absolute_url": "https://tk.example/login?code=c"}
     api.on("POST", "/admin/login-links", (201, link))
     assert run("login").stdout == "https://tk.example/login?code=c\n"
+    link["absolute_url"] = link["url"]
+    api.on("POST", "/admin/login-links", (201, link))
+    said = run("login").stdout
+    assert said.startswith("http") and said.endswith("/login?code=c\n")
 
 
 @pytest.mark.parametrize("command", ["history", "fires"])
