@@ -212,6 +212,7 @@ def authorize() -> None:
     view = current_app.view_functions[request.endpoint]
     scope = getattr(view, "scope", None)
     if scope == PUBLIC or _is_public_here(view):
+        g.login = cookie_of(request)  # for a page that shows itself with and without a login
         return
     workspace_id = (request.view_args or {}).get("workspace_id")
     pace = getattr(view, "pace", Pace.REQUEST)

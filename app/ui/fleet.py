@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from flask import Response, request
+from flask import Response, g, request
 
-from app.api.operation import cookie_of
 from app.core import attention, history, keys, ledger, overview, timings, vitals
 from app.core import fleet as core
 from app.core.admission import Pace, admit
@@ -34,7 +33,7 @@ ENDS = (
 def fleet() -> Response:
     """Every workspace that the token reaches; without a login, how to log in."""
     here = platform()
-    found = admit(here, cookie_of(request) or "", Pace.REQUEST)
+    found = admit(here, g.login or "", Pace.REQUEST)
     if found is None:
         return page("login.html", 401)
     now = here.now_ms()
