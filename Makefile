@@ -67,6 +67,7 @@ sim: .venv/stamp-test servers ## random interleavings, and months of schedules, 
 
 bench: .venv/stamp-test ## the speeds of this machine, as ratios to a raw loop
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.profile
 
 docs: .venv/stamp-test ## write the generated reference pages
 	@$(BIN)/python -m tests.support.docs

@@ -16,7 +16,7 @@ from workers.deliver import Visited, visit_all
 
 LEASE_S = 15.0
 AWAY_S = 0.2
-VISITS_MOST = 10  # rings taken at once: so many are lost with a process that dies
+RINGS_MOST = 10  # taken at once: so many are lost with a process that dies
 REAP_MOST, REAP_PAUSE_S, REAP_LEAST_S = 10, 0.25, 0.02
 TRIM_EVERY_MS = 60_000
 log = structlog.get_logger(__name__)
@@ -36,8 +36,8 @@ def serve(platform: Platform, adapter: Adapter, slice_s: float) -> int:
     Between visits it looks at a few workspaces whose deadline has come, so that a step due
     between two ticks of the reaper's own job comes on time.
     """
-    slice_id = ids.new("slice")
-    clock = platform.clock
+    slice_id, clock = ids.new("slice"), platform.clock
+    most = min(RINGS_MOST, platform.settings.claims_per_visit)
     end, renew_at, reap_at, delivered = clock.monotonic() + slice_s, 0.0, 0.0, 0
     try:
         while (now := clock.monotonic()) < end and not platform.stopping.is_set():
@@ -47,7 +47,7 @@ def serve(platform: Platform, adapter: Adapter, slice_s: float) -> int:
             if now >= reap_at:
                 reap_at = now + _reap_a_few(platform)
             wait_s = min(1.0, end - now, reap_at - now)
-            rung = doorbell.next_ready_many(platform, max(0.01, wait_s), VISITS_MOST)
+            rung = doorbell.next_ready_many(platform, max(0.01, wait_s), most)
             if rung:
                 delivered += _visit(platform, adapter, rung)
     finally:

@@ -32,7 +32,7 @@ from workers.slices import Slices
 from workers.trimming import carry_out
 
 LOOK_S, BUSY_LOOK_S, AWAY_S = 0.5, 0.05, 0.25
-HEARD_MOST, VISITS_MOST = 2_000, 200
+HEARD_MOST, RINGS_MOST = 2_000, 200
 ALL = "tk:{*}:wake"
 log = structlog.get_logger(__name__)
 
@@ -161,7 +161,7 @@ class Service:
 
     def _visit(self) -> None:
         """See what each owes, and have it delivered, opened, closed, or looked at later."""
-        chosen = list(self._dirty)[:VISITS_MOST]
+        chosen = list(self._dirty)[:RINGS_MOST]
         if not chosen:
             return
         for found in lines.standing(self.platform, chosen):

@@ -196,7 +196,7 @@ class Settings(WebSettings, AgentSettings, BaseSettings):
         30, gt=0, description="How long one dispatch job serves workspaces."
     )
     claims_per_visit: int = Field(
-        20, ge=1, description="Turns one visit of a workspace may claim; then to the back."
+        20, ge=1, description="Turns one visit may claim in all its workspaces; then to the back."
     )
     drain_s: Seconds = Field(
         20, gt=0, description="How long a stopping process may take to put its work down."

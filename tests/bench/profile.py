@@ -120,7 +120,7 @@ def one_by_one(here: Platform, meter: Meter) -> int:
 
 
 def _visit(here: Platform) -> int:
-    rung = doorbell.next_ready_many(here, 1, jobs.VISITS_MOST)
+    rung = doorbell.next_ready_many(here, 1, jobs.RINGS_MOST)
     return visit_all(here, Scripted(lambda claim, bound: {"text": ""}), rung).count
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.core import sessions
+from app.core import handing, sessions
 from app.core.records import Session
 from tests.contract.refusals import live
 from tests.support.kernel import Kernel
@@ -34,7 +34,7 @@ def test_finish_tells_each_limit_that_acted_while_the_agent_worked(kernel: Kerne
     here = (kernel.platform, kernel.id, session.id, session.fence)
     sessions.finish(*here, "completed", {"text": "x", "limits": hits})
     told = kernel.events("LIMIT_HIT")
-    assert len(told) == sessions.LIMITS_TOLD
+    assert len(told) == handing.LIMITS_TOLD
     assert (told[0]["mechanism"], told[0]["payload"]) == ("output_tail", cut)
     assert told[0]["session_id"] == session.id
 

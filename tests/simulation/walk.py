@@ -20,7 +20,7 @@ from app.core.platform import Platform
 from app.core.records import Session
 from app.core.sessions import OUTCOMES, Claim, NoClaim
 from app.core.states import LANES, LIVE, TERMINAL
-from tests.simulation import faults, fires, following, letters, speaking, watching
+from tests.simulation import faults, fires, following, handing, letters, speaking, watching
 from tests.simulation.oracle import clocks, outlived, predict, reachable, slots, waiting
 from tests.simulation.ticks import Ticks
 from tests.simulation.unsteady import Unsteady
@@ -42,6 +42,7 @@ STEPS: dict[str, int] = {
     **speaking.STEPS,
     **faults.STEPS,
     **watching.STEPS,
+    **handing.STEPS,
     "beat": 12,
     "claim": 18,
     "claim_again": 2,
@@ -68,7 +69,7 @@ STEPS: dict[str, int] = {
     "switch_on": 1,
     "jump": 12,
 }
-OTHERS = (following, letters, speaking, fires, faults, watching)
+OTHERS = (following, handing, letters, speaking, fires, faults, watching)
 ACTS = {name: act for other in OTHERS for name, act in other.ACTS.items()}
 
 

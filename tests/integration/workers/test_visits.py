@@ -53,7 +53,7 @@ def catch_up(platform: Platform, seconds: int = 60) -> None:
         for place in PLACES:
             capacity.heartbeat(platform, place, capacity.Beat(sessions=[]))
         reaper.reap(platform)
-        while rung := doorbell.next_ready_many(platform, 0.01, jobs.VISITS_MOST):
+        while rung := doorbell.next_ready_many(platform, 0.01, jobs.RINGS_MOST):
             visit_all(platform, Inbox(), rung)
         for place in PLACES:
             while (found := sessions.take(platform, place, "runtime").handover) is not None:
