@@ -2,10 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from app.core.errors import StartedElsewhere
 from app.core.records import Session
 from tests.support.invariants import Stored
 
@@ -18,12 +16,6 @@ def place_of(turn: Mapping[str, Any]) -> str | None:
     if "schedule_id" in turn:
         return f"sch:{turn['schedule_id']}"
     return f"ctx:{turn['context_id']}" if "context_id" in turn else None
-
-
-def hand_over(walk: "Walk") -> None:
-    """An agent in the worker's process is given its turn and begins at once."""
-    with suppress(StartedElsewhere):
-        walk.write(lambda session: walk.kernel.hand_over(session, walk.random.choice("iiij")))
 
 
 def note(walk: "Walk") -> None:
@@ -84,9 +76,8 @@ def check(walk: "Walk", after: Stored) -> None:
     assert all("tokens" not in one for one in after.sessions.values() if "ended_at" in one)
 
 
-STEPS = {"hand_over": 3, "note": 4, "say": 1, "wrap_up": 1}
+STEPS = {"note": 4, "say": 1, "wrap_up": 1}
 ACTS: "Mapping[str, Callable[[Walk], None]]" = {
-    "hand_over": hand_over,
     "note": note,
     "say": say,
     "wrap_up": wrap_up,
