@@ -132,9 +132,9 @@ class Service:
         if (session.held_until or 0) > self.platform.now_ms():
             return
         is_sending = session.remote is None
-        if is_sending and self._count(True) >= self.platform.settings.hold_slots:
+        if is_sending and (taken := self._taken(found.id)):
             if not session.sent_at:
-                self._no_slot(found.id, session)
+                self._no_slot(found.id, session, *taken)
             return
         if not is_sending and self._count(False) >= self.platform.settings.follow_slots:
             for unit, _ in self._running.values():
@@ -146,11 +146,23 @@ class Service:
     def _count(self, is_sending: bool) -> int:
         return sum(unit.is_sending == is_sending for unit, _ in self._running.values())
 
-    def _no_slot(self, workspace_id: str, session: Session) -> None:
-        """Every slot holds an answer: the turn waits in its lane, and says so."""
+    def _taken(self, workspace_id: str) -> tuple[int, int] | None:
+        """The bound that leaves no slot for a message of this workspace, and what is taken of it:
+        all of them, or the half that one may have, so that an agent which answers nobody leaves
+        room for the others. None: there is one."""
+        slots, count = self.platform.settings.hold_slots, self._count(True)
+        units = (unit for unit, _ in self._running.values())
+        own = sum(unit.is_sending and unit.workspace_id == workspace_id for unit in units)
+        half = max(1, slots // 2)
+        return (slots, count) if count >= slots else (half, own) if own >= half else None
+
+    def _no_slot(
+        self, workspace_id: str, session: Session, limit_count: int, measured_count: int
+    ) -> None:
+        """No slot holds its answer: the turn waits in its lane, and says so."""
         facts = {
-            "limit_count": self.platform.settings.hold_slots,
-            "measured_count": self._count(True),
+            "limit_count": limit_count,
+            "measured_count": measured_count,
             "setting": "TURNKEEPER_HOLD_SLOTS",
         }
         reason = "no slot was free to hold the agent's answer"

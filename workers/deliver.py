@@ -8,8 +8,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from app.core import claims, doorbell, memories, sessions
-from app.core.claims import Claim, NoClaim
-from app.core.claims import first_look_s as first_look_s
+from app.core.claims import Claim, NoClaim, first_look_s
 from app.core.errors import StaleFence, TurnkeeperError
 from app.core.platform import Platform
 from app.core.records import Session
@@ -94,12 +93,6 @@ def _watch_own(platform: Platform, workspace_id: str, session: Session) -> None:
     """The first look was told after the claim already; this one, where it comes before that."""
     if own_look_s(session) < first_look_s(platform.settings):
         doorbell.watch(platform, workspace_id, own_look_s(session))
-
-
-def watch(platform: Platform, workspace_id: str, session: Session) -> None:
-    """The look that this session needs: the first one, or its own limit where that is shorter."""
-    within_s = min(own_look_s(session), first_look_s(platform.settings))
-    doorbell.watch(platform, workspace_id, within_s)
 
 
 def _hand_over_each(

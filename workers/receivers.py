@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.core import alerts, keys, turns, webhooks
+from app.core import agents, alerts, keys, turns, webhooks
 from app.core.a2a import shapes
 from app.core.errors import NotFound, TurnNotFound
 from app.core.events import Event
@@ -108,8 +108,8 @@ class PushReceiver:
 
     @property
     def id(self) -> str:
-        """Its URL: many turns are pushed to one host."""
-        return PUSH + str(self.config.get("url", ""))
+        """Its origin: many turns are pushed to one, and a path of its own is no other receiver."""
+        return PUSH + agents.origin_of(str(self.config.get("url", "")))
 
     @property
     def turn_id(self) -> str:

@@ -70,7 +70,7 @@ def look(platform: Platform, run: Run, flight: Flight) -> End | None:
         except TurnkeeperError as refusal:
             return End(flight, "refused", platform.now_ms(), refusal.code)
         if answer.turn_id != flight.turn_id:
-            return End(flight, "passed")  # somebody replayed it by hand
+            return End(flight, "passed")  # somebody replayed it by hand, or discarded it
         if answer.outcome == "accepted":
             return None
         found = _turn(platform, flight)

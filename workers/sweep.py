@@ -36,15 +36,10 @@ def sweep(
     if not control.zcard(keys.WORKSPACES):
         _find_workspaces(platform)
     rung = 0
-    page: list[str] = []
     planned: set[str] = set()  # the workspaces whose schedules' need is to be forecast
-    for workspace_id in workspaces.all_ids(platform):
-        page.append(workspace_id)
-        if len(page) == page_count:
-            rung += _repair(platform, page, planned)
-            between()
-            page = []
-    rung += _repair(platform, page, planned)
+    for page in workspaces.pages(platform, page_count):
+        rung += _repair(platform, page, planned)
+        between()
     tokens.purge(platform)
     doorbell.enqueue_dispatch(platform)
     doorbell.enqueue_delivery(platform)
@@ -95,8 +90,6 @@ def _repair_one(platform: Platform, found: workspaces.Workspace, is_unwatched: b
 
 def _unwatched(platform: Platform, workspace_ids: list[str]) -> set[str]:
     """The workspaces of which the reaper does not know."""
-    if not workspace_ids:
-        return set()
     watched = platform.clients.control.zmscore(keys.DEADLINES, workspace_ids)
     taken = platform.clients.control.zmscore(keys.DEADLINES_TAKEN, workspace_ids)
     rows = zip(workspace_ids, watched, taken, strict=True)

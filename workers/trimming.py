@@ -2,6 +2,7 @@
 events: open lines."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import structlog
 
@@ -20,15 +21,10 @@ def trim(platform: Platform, between: Callable[[], object] = lambda: None) -> in
 
     ``between``: called after each page; the reaper's tick waits behind this.
     """
-    trimmed, page = 0, list[str]()
-    registry = webhooks.listing(platform)
-    for workspace_id in workspaces.all_ids(platform):
-        page.append(workspace_id)
-        if len(page) == PAGE:
-            trimmed += _page(platform, page, registry, between)
-            between()
-            page = []
-    trimmed += _page(platform, [*page, keys.PLATFORM_PLACE], registry, between)
+    trimmed, registry = 0, webhooks.listing(platform)
+    for page in chain(workspaces.pages(platform, PAGE), [[keys.PLATFORM_PLACE]]):
+        trimmed += _page(platform, page, registry, between)
+        between()
     log.debug("events trimmed", trimmed_count=trimmed)
     return trimmed
 
@@ -39,8 +35,6 @@ def _page(
     registry: Sequence[Webhook],
     between: Callable[[], object],
 ) -> int:
-    if not page:
-        return 0
     if any(hook.enabled for hook in registry):
         _open_missing(platform, page, registry)
     found = lines.trim(platform, page)

@@ -8,6 +8,7 @@ when its connection is made anew, so a lost wake-up costs a slice at most.
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -36,6 +37,11 @@ ALL = "tk:{*}:wake"
 log = structlog.get_logger(__name__)
 
 Unit = tuple[str, str]  # workspace id, line
+
+
+def _kind(receiver_id: str) -> str:
+    """All pushes are one kind; each webhook is its own."""
+    return PUSH if receiver_id.startswith(PUSH) else receiver_id
 
 
 class Service:
@@ -231,18 +237,19 @@ class Service:
             self._waiting[unit] = receiver_id
 
     def _start(self) -> None:
-        """Begin what has room: so many at a time, a quarter of them for one receiver, and one for
-        a receiver that fails: those that hang must leave room for the others."""
+        """Begin what has room: so many at a time, a quarter of them for one receiver, one for a
+        receiver that fails, and half for all pushes: those that hang must leave room for the
+        others, and who may only send names as many receivers of pushes as he likes."""
         slots = self.platform.settings.webhook_slots
         share = max(1, slots // 4)
-        taken: dict[str, int] = {}
-        for receiver_id, _ in self._running.values():
-            taken[receiver_id] = taken.get(receiver_id, 0) + 1
+        taken = Counter(kind for one, _ in self._running.values() for kind in {one, _kind(one)})
         for unit, receiver_id in list(self._waiting.items()):
             if len(self._running) >= slots:
                 return
-            if taken.get(receiver_id, 0) < (1 if receiver_id in self._failing else share):
-                taken[receiver_id] = taken.get(receiver_id, 0) + 1
+            kind, most = _kind(receiver_id), 1 if receiver_id in self._failing else share
+            has_room = kind != PUSH or taken[PUSH] < max(1, slots // 2)
+            if has_room and taken[receiver_id] < most:
+                taken.update({receiver_id, kind})
                 del self._waiting[unit]
                 future = self._pool.submit(self._courier.deliver, *unit)
                 self._running[unit] = (receiver_id, future)

@@ -1,11 +1,14 @@
 """Routes of the operator: tokens, login links, who is alive."""
 
+from urllib.parse import urlsplit
+
 from flask import Blueprint, Response, request
 
 from app.api import models, views
 from app.api.operation import answer, operation, platform, token
 from app.core import doorbell, invariant_reports, keys, scaling, tokens, workspaces
 from app.core.clock import rfc3339
+from app.core.settings import LOOPBACK
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 TAG = "admin"
@@ -56,8 +59,15 @@ def rotate_token(token_id: str, body: models.Rotation) -> Response:
 def create_login_link() -> Response:
     """A link that opens the UI once, with the rights of this token; good for 15 minutes."""
     path = f"/login?code={tokens.login_code(platform(), token())}"
-    base = (platform().settings.public_url or request.host_url).rstrip("/")
-    return answer({"url": path, "absolute_url": base + path}, 201)
+    return answer({"url": path, "absolute_url": _base() + path}, 201)
+
+
+def _base() -> str:
+    """Where the pages are. ``Host`` is whatever the caller says; only this machine is believed."""
+    if public := platform().settings.public_url:
+        return public.rstrip("/")
+    is_here = urlsplit(f"//{request.host}").hostname in LOOPBACK
+    return request.host_url.rstrip("/") if is_here else ""
 
 
 @blueprint.get("/liveness")

@@ -6,11 +6,12 @@ it, so a new route is closed until it says who may use it.
 
 import inspect
 import json as jsonlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Protocol, cast
 
-from flask import Response, current_app, g, request
+from flask import Request, Response, current_app, g, request
 from pydantic import BaseModel, ValidationError
 from spectree import Response as Documented
 from spectree import SecurityScheme, SpecTree
@@ -130,9 +131,10 @@ def operation(
     def decorate(view: Callable[..., Any]) -> View:
         replies = {status: reply, **(more or {})}
         problems = _problems(view, scope, query, body or raw_body) | set(refusals)
-        checked = cast(View, _checking(view, query, body))
+        counted = pace or _pace(scope, media_type)
+        checked = cast(View, _checking(view, query, body, counted))
         checked.scope, checked.is_anywhere, checked.media_type = scope, is_anywhere, media_type
-        checked.public_if, checked.pace = public_if, pace or _pace(scope, media_type)
+        checked.public_if, checked.pace = public_if, counted
         checked.replies, checked.problems = replies, frozenset(problems - set(replies))
         # Only its documentation: called through, it would read every answer, a stream for ever.
         checked.__wrapped__ = _documented(view, checked, tag, query, body or raw_body)
@@ -147,13 +149,16 @@ def _pace(scope: str, media_type: str) -> Pace:
     return Pace.AGENT if scope == "runtime" else Pace.REQUEST
 
 
-def _checking(view: Callable[..., Any], query: Model, body: Model) -> Callable[..., Any]:
+def _checking(
+    view: Callable[..., Any], query: Model, body: Model, pace: Pace
+) -> Callable[..., Any]:
     @wraps(view)
     def call(**path: Any) -> Any:
-        if query is not None:
-            path["query"] = validated(query, request.args.to_dict(), "query")
-        if body is not None:
-            path["body"] = validated(body, bodies.read(bodies.raw(request) or b"{}"), "body")
+        with _refusals_counted(pace):
+            if query is not None:
+                path["query"] = validated(query, request.args.to_dict(), "query")
+            if body is not None:
+                path["body"] = validated(body, bodies.read(bodies.raw(request) or b"{}"), "body")
         return view(**path)
 
     return call
@@ -207,15 +212,18 @@ def authorize() -> None:
     view = current_app.view_functions[request.endpoint]
     scope = getattr(view, "scope", None)
     if scope == PUBLIC or _is_public_here(view):
+        g.login = cookie_of(request)  # for a page that shows itself with and without a login
         return
     workspace_id = (request.view_args or {}).get("workspace_id")
-    found = _caller(getattr(view, "pace", Pace.REQUEST), workspace_id)
+    pace = getattr(view, "pace", Pace.REQUEST)
+    found = _caller(pace, workspace_id, scope or "")
     if found is None:
         raise Unauthorized
-    if scope is None:
-        raise Forbidden("this route does not declare who may use it")
-    _check(found, scope, workspace_id, getattr(view, "is_anywhere", False))
     g.token = found
+    with _refusals_counted(pace):
+        if scope is None:
+            raise Forbidden("this route does not declare who may use it")
+        _check(found, scope, workspace_id, getattr(view, "is_anywhere", False))
 
 
 def _check(found: Token, scope: str, workspace_id: str | None, is_anywhere: bool) -> None:
@@ -238,24 +246,35 @@ def _is_public_here(view: Callable[..., Any]) -> bool:
     return bool(setting) and bool(getattr(platform().settings, setting))
 
 
-def _caller(pace: Pace, workspace_id: str | None) -> Token | None:
+def _caller(pace: Pace, workspace_id: str | None, scope: str) -> Token | None:
     """Whose request this is, counted; without a token maybe whoever is on this machine."""
     if text := _presented():
-        return admit(platform(), text, pace, workspace_id)
+        return admit(platform(), text, pace, workspace_id, scope=scope)
     is_open = platform().settings.open_loopback
     if is_open and loopback.is_local(request):
-        return admit(platform(), loopback.TOKEN.id, pace, workspace_id, known=loopback.TOKEN)
+        return admit(platform(), loopback.TOKEN.id, pace, workspace_id, loopback.TOKEN, scope)
     return None
 
 
-def count(pace: Pace, workspace_id: str) -> None:
+def count(pace: Pace, workspace_id: str | None, scope: str = "") -> None:
     """For a route of ``Pace.LATER``: count this request, now that its workspace is known.
 
     Raises:
         RateLimited.
     """
     text = _presented() or loopback.TOKEN.id
-    admit(platform(), text, pace, workspace_id, known=token())
+    admit(platform(), text, pace, workspace_id, token(), scope)
+
+
+@contextmanager
+def _refusals_counted(pace: Pace) -> Iterator[None]:
+    """What is refused before a route of ``Pace.LATER`` counts for itself is counted here."""
+    try:
+        yield
+    except Exception:
+        if pace is Pace.LATER:
+            count(Pace.AGENT, None)
+        raise
 
 
 def still_allowed(scope: str, workspace_ids: list[str]) -> Callable[[], bool]:
@@ -297,7 +316,7 @@ def _presented() -> str | None:
     """The bearer token, or the cookie of a browser that asks from our own pages.
 
     A cookie never authorizes a change asked for by another site, nor a WebSocket, which another
-    site could read.
+    site could read, nor what only agents do.
     """
     kind, _, text = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer" and text:
@@ -305,9 +324,32 @@ def _presented() -> str | None:
     is_socket = upgrade.is_asked(request)
     if is_socket and (offered := upgrade.token(request)):
         return offered
-    cookie = request.cookies.get(COOKIE)
-    is_reading = request.method in ("GET", "HEAD") and not is_socket
-    return cookie if cookie and (is_reading or _same_origin()) else None
+    return cookie_of(request) if not is_socket and not _is_for_runtimes() else None
+
+
+def cookie_of(asked: Request) -> str | None:
+    """The login's cookie, where our own pages, or a person's own step to a page, sent it.
+
+    ``same-site`` is any page on this host, on another port too: it may lead to a page of ours,
+    and read nothing.
+    """
+    cookie, site = asked.cookies.get(COOKIE), asked.headers.get("Sec-Fetch-Site")
+    if asked.method not in ("GET", "HEAD"):
+        return cookie if _same_origin() else None
+    return cookie if site in (None, "same-origin", "none") or _leads_to_a_page(asked) else None
+
+
+def _leads_to_a_page(asked: Request) -> bool:
+    is_page = (asked.endpoint or "").startswith("ui.")
+    fetched = asked.headers.get("Sec-Fetch-Mode"), asked.headers.get("Sec-Fetch-Dest")
+    return is_page and asked.method == "GET" and fetched == ("navigate", "document")
+
+
+def _is_for_runtimes() -> bool:
+    """Whether only agents call this route: no browser needs it, and a GET of it hands out work."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    scopes = scopes_of(getattr(view, "scope", None) or "")
+    return "runtime" in scopes and "read" not in scopes
 
 
 def _same_origin() -> bool:

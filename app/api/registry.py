@@ -6,6 +6,7 @@ from app.api import models, views
 from app.api.operation import answer, count, operation, platform, require, token
 from app.core import capacity, tokens, workspaces
 from app.core.admission import Pace
+from app.core.errors import Unauthorized
 
 blueprint = Blueprint("registry", __name__)
 TAG = "registry"
@@ -14,13 +15,13 @@ RUNTIME_TOKENS_KEPT = 5
 
 
 def _admit(workspace_id: str) -> None:
-    """These routes name the workspace in the body: scope and count are checked with it.
+    """These routes name the workspace in the body: it is counted, then its scope checked.
 
     Raises:
         Forbidden, RateLimited.
     """
+    count(Pace.AGENT, workspace_id, "runtime")
     require("runtime", workspace_id)
-    count(Pace.AGENT, workspace_id)
 
 
 @blueprint.post("/registry/register")
@@ -46,9 +47,9 @@ def register(body: models.Register) -> Response:
     workspaces.register(platform(), body.id, given)
     text = None
     if tokens.reach(platform(), token(), "operate", body.id):
-        called = f"runtime of {body.id}"
-        text, _ = tokens.create(platform(), called, ["runtime"], [body.id])
-        tokens.keep_newest(platform(), called, RUNTIME_TOKENS_KEPT)
+        text = tokens.create_for_agent(platform(), token(), body.id, RUNTIME_TOKENS_KEPT)
+        if text is None:
+            raise Unauthorized
     return answer({"status": "registered", "auth_token": text})
 
 

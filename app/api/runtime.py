@@ -8,10 +8,18 @@ from flask import Blueprint, Response, current_app, request
 from app.api import models, views
 from app.api.a2a import wire
 from app.api.a2a.faults import Fault
-from app.api.operation import answer, operation, platform, refuse_head, token, validated
+from app.api.operation import (
+    answer,
+    operation,
+    platform,
+    refuse_head,
+    still_allowed,
+    token,
+    validated,
+)
 from app.core import sessions, workspaces
 from app.core.clock import rfc3339
-from app.core.errors import InvalidInput, StaleFence
+from app.core.errors import InvalidInput, StaleFence, Unauthorized
 from app.core.sessions import Handover, Polled
 
 blueprint = Blueprint("runtime", __name__)
@@ -37,8 +45,8 @@ def next_turn(workspace_id: str, query: models.Poll) -> Response:
     here = current_app.extensions["turnkeeper"]
     settings, clock = platform().settings, platform().clock
     end = clock.monotonic() + min(query.wait_s, settings.poll_wait_max_s)
-    found = Polled(None, [], 0)
-    with here.hub.waiting(workspace_id, token().id) as waiter:
+    found, is_allowed = Polled(None, [], 0), still_allowed("runtime", [workspace_id])
+    with here.hub.waiting(workspace_id, token().owner) as waiter:
         while not _has_gone(request.environ.get("gunicorn.socket")):
             found = sessions.take(platform(), workspace_id, query.instance, query.room)
             left_s = end - clock.monotonic()
@@ -47,6 +55,8 @@ def next_turn(workspace_id: str, query: models.Poll) -> Response:
             again_ms = found.wake_at_ms
             again_s = (again_ms - platform().now_ms()) / 1000 if again_ms else LOOK_S
             waiter.wait(max(0.01, min(left_s, LOOK_S, again_s)))
+            if not is_allowed():  # revoked while it waited: no turn goes to it
+                raise Unauthorized
     turn = _handed(workspace_id, found.handover) if found.handover else None
     return answer({"turn": turn, "directives": views.directives(found.directives)})
 

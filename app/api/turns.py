@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from app.api import models, views
+from app.api import models, ownership, views
 from app.api.operation import answer, operation, platform
 from app.api.tracing import traceparent
 from app.core import dead_letters, sessions, turns, workspaces
@@ -43,7 +43,8 @@ def show_turn(workspace_id: str, turn_id: str) -> Response:
 def cancel_turn(workspace_id: str, turn_id: str, body: models.Reason) -> Response:
     """Cancel a turn: at once until an agent has fetched it, then through its own session."""
     workspaces.require(platform(), workspace_id)
-    turns.cancel(platform(), workspace_id, turn_id, body.reason)
+    turn = ownership.turn_of(workspace_id, turn_id)
+    turns.cancel(platform(), workspace_id, turn.id, body.reason)
     return answer(shown_turn(workspace_id, turn_id))
 
 

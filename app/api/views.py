@@ -154,6 +154,7 @@ def token(found: Token) -> dict[str, Any]:
     """A token without its text."""
     shown = asdict(found)
     del shown["session"], shown["fence"]  # of a session's token, which is never listed
+    del shown["parent_digest"], shown["stored_as"], shown["principal"]
     return shown | {
         "scopes": list(found.scopes),
         "workspaces": list(found.workspaces),

@@ -69,7 +69,7 @@ def opened(workspace_ids: list[str], since: str | None) -> Stream:
     """
     here = current_app.extensions["turnkeeper"]
     with ExitStack() as stack:
-        follower = stack.enter_context(here.hub.following(workspace_ids, token().id))
+        follower = stack.enter_context(here.hub.following(workspace_ids, token().owner))
         opening = [
             Message(
                 "snapshot",

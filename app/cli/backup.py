@@ -51,7 +51,8 @@ def import_everything(cli: Cli, file: IO[str], dry_run: bool) -> None:
     told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing"
     if cli.output == "table":
         changed = [row for row in rows if row["outcome"] != "unchanged"]
-        show_rows(cli, changed, "kind id workspace_id outcome changed reason", "nothing to change")
+        columns = "kind id workspace_id outcome changed reason"
+        show_rows(cli, changed, columns, "nothing to change", "workspace_id changed")
     show_done(cli, {"dry_run": dry_run, "items": rows}, told + (" (dry run)" if dry_run else ""))
     refused = [row for row in rows if row["outcome"] == "refused"]
     if refused:

@@ -11,6 +11,7 @@ import click
 from app.cli.client import Api
 from app.cli.faults import Fault
 from app.cli.plain_text import cell
+from app.cli.tables import Column, print_table
 from app.cli.yaml_text import to_yaml
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -57,26 +58,36 @@ def connected(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def show_rows(cli: Cli, rows: Sequence[dict[str, Any]], columns: str, empty: str) -> None:
-    """A list: chosen columns as a table, or every field as JSON or YAML."""
+def show_rows(
+    cli: Cli, rows: Sequence[dict[str, Any]], columns: str, empty: str, spare: str = ""
+) -> None:
+    """A list: chosen columns as a table, or every field as JSON or YAML. Where the terminal is too
+    narrow, those of ``spare`` are left out in its order."""
     if is_data(cli, list(rows)):
         return
     if not rows:
         click.echo(empty, err=True)
         return
-    names = columns.split()
-    heads = [name.removesuffix("_s").replace("_", " ") for name in names]
-    _print_table(heads, [[cell(name, row.get(name)) for name in names] for row in rows])
+    found = [
+        Column(
+            name,
+            name.removesuffix("_s").replace("_", " "),
+            [cell(name, row.get(name)) for row in rows],
+        )
+        for name in columns.split()
+    ]
+    if told := print_table(found, spare.split()):
+        click.echo(told, err=True)
 
 
 def show_row(cli: Cli, row: Any) -> None:
     """One thing with all its fields; a field that has fields of its own takes several lines."""
     if is_data(cli, row):
         return
-    fields = row if isinstance(row, dict) else {"answer": row}
-    _print_table(
-        [], [[name.replace("_", " "), cell(key, value)] for name, key, value in flat(fields)]
-    )
+    lines = list(flat(row if isinstance(row, dict) else {"answer": row}))
+    names = Column("name", "", [name.replace("_", " ") for name, _, _ in lines], is_whole=True)
+    values = Column("value", "", [cell(key, value) for _, key, value in lines])
+    print_table([names, values], has_heads=False)
 
 
 def flat(fields: dict[str, Any], before: str = "") -> Iterator[tuple[str, str, Any]]:
@@ -101,20 +112,3 @@ def is_data(cli: Cli, value: Any) -> bool:
     elif cli.output == "yaml":
         click.echo(to_yaml(value), nl=False)
     return cli.output != "table"
-
-
-def _print_table(heads: list[str], rows: list[list[str]]) -> None:
-    import sys
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    # Off a terminal nothing may be wrapped or cut: the reader is a program or a file.
-    console = Console(width=None if sys.stdout.isatty() else 100_000, highlight=False)
-    table = Table(box=None, pad_edge=False, show_header=bool(heads), padding=(0, 2, 0, 0))
-    for head in heads or ["", ""]:
-        table.add_column(Text(head), overflow="fold", style=None if heads else "")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)

@@ -13,7 +13,10 @@ from app.cli.names import schedule_argument, workspace_argument
 
 FOLLOW_S = 0.5
 FIRES = "nominal_at state turn_id duration_s attempt why"
+# Left out in this order where the terminal is narrow.
+FIRES_SPARE = "attempt turn_id"
 HEALTH = "name status enabled interval_s last_fire_at last_state waiting_fires"
+HEALTH_SPARE = "enabled interval_s last_state"
 limited = click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 
 
@@ -42,7 +45,7 @@ def history(cli: Cli, workspace: str, schedule: str, limit: int) -> None:
     """List what became of each fire, the newest first."""
     path = schedule_path(cli, workspace, schedule, "history")
     rows = cli.api.call("GET", path, query={"limit": limit})["history"]
-    show_rows(cli, rows, FIRES, "it has not fired yet")
+    show_rows(cli, rows, FIRES, "it has not fired yet", FIRES_SPARE)
 
 
 @click.command()
@@ -54,7 +57,7 @@ def fires(cli: Cli, workspace: str, schedule: str, limit: int) -> None:
     """List the ledger, the newest nominal time first."""
     path = schedule_path(cli, workspace, schedule, "fires")
     rows = cli.api.call("GET", path, query={"limit": limit})["fires"]
-    show_rows(cli, rows, FIRES, "it has not fired yet")
+    show_rows(cli, rows, FIRES, "it has not fired yet", FIRES_SPARE)
 
 
 @click.command()
@@ -63,7 +66,7 @@ def fires(cli: Cli, workspace: str, schedule: str, limit: int) -> None:
 def health(cli: Cli, workspace: str) -> None:
     """Show whether each schedule fires as often as it should."""
     rows = cli.api.call("GET", workspace_path(workspace, "schedules", "health"))["schedules"]
-    show_rows(cli, rows, HEALTH, "no schedules")
+    show_rows(cli, rows, HEALTH, "no schedules", HEALTH_SPARE)
 
 
 @click.command()

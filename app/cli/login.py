@@ -13,4 +13,5 @@ def login(cli: Cli) -> None:
     Good for 15 minutes.
     """
     answer = cli.api.call("POST", "/admin/login-links", {})
-    show_done(cli, answer, str(answer["absolute_url"]))
+    link = str(answer["absolute_url"])
+    show_done(cli, answer, cli.api.url + link if link.startswith("/") else link)

@@ -13,6 +13,8 @@ from app.cli.parameters import body_of
 from app.cli.plain_text import plain
 
 COLUMNS = "id scope namespace key version at author content"
+# Left out in this order where the terminal is narrow.
+SPARE = "namespace version author at key"
 SCOPE = click.Choice(["LOCAL", "TEAM", "GLOBAL"], case_sensitive=False)
 scoped = click.option("--scope", type=SCOPE, help="LOCAL: this workspace; TEAM: its team; GLOBAL.")
 
@@ -78,7 +80,7 @@ def remove(cli: Cli, workspace: str, memory: str) -> None:
 
 def _show(cli: Cli, workspace: str, query: dict[str, Any]) -> None:
     answer = cli.api.call("GET", workspace_path(workspace, "memories"), query=query)
-    show_rows(cli, answer["memories"], COLUMNS, "no memories")
+    show_rows(cli, answer["memories"], COLUMNS, "no memories", SPARE)
     if answer["next"]:
         shown, total = answer["returned"], answer["total"]
         click.echo(f"{shown} of {total} shown; go on with: --cursor {answer['next']}", err=True)

@@ -11,6 +11,8 @@ from app.cli.names import workspace_argument
 from app.cli.plain_text import plain
 
 COLUMNS = "line action name cron_expr timezone words next_fire problem"
+# Left out in this order where the terminal is narrow.
+SPARE = "words timezone next_fire"
 
 
 @click.command("import")
@@ -53,7 +55,7 @@ def _show(cli: Cli, answer: dict[str, Any]) -> None:
         }
         for row in answer["lines"]
     ]
-    show_rows(cli, rows, COLUMNS, "the crontab has no line that makes a schedule")
+    show_rows(cli, rows, COLUMNS, "the crontab has no line that makes a schedule", SPARE)
     for note in answer["passed"]:
         click.echo(plain(f"line {note['line']}: {note['text']}"), err=True)
     if answer["dry_run"]:
@@ -95,12 +97,13 @@ def forecast(cli: Cli, workspace: str) -> None:
         show_done(cli, answer, "")
         return
     columns = "name basis fires_per_day samples mean_duration_s p90_duration_s needs at_worst"
+    spare = "samples p90_duration_s basis fires_per_day"
     rows = [
         row
         | {"needs": percent(row["share_percent"]), "at_worst": percent(row["worst_share_percent"])}
         for row in answer["schedules"]
     ]
-    show_rows(cli, rows, columns, "no schedule is enabled")
+    show_rows(cli, rows, columns, "no schedule is enabled", spare)
     click.echo(plain(answer["sentence"]))
     for item in answer["advice"]:
         click.echo(plain(f"  {item['text']}"))

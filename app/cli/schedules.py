@@ -22,6 +22,8 @@ from app.cli.schedule_files import (
 )
 
 COLUMNS = "id name cron_expr timezone enabled next_run_at run_count last_status needs paused_reason"
+# Left out in this order where the terminal is narrow.
+SPARE = "run_count timezone paused_reason needs id last_status"
 
 
 @click.group()
@@ -73,7 +75,9 @@ def list_all(cli: Cli, workspace: str) -> None:
         for row in rows:
             row["next_run_at"] = row.get("next_run_at") if row.get("enabled", True) else "paused"
             row["needs"] = percent((row.get("forecast") or {}).get("share_percent"))
-    show_rows(cli, rows, COLUMNS, f"no schedules yet: turnkeeper schedules add {workspace} …")
+    show_rows(
+        cli, rows, COLUMNS, f"no schedules yet: turnkeeper schedules add {workspace} …", SPARE
+    )
     needs = [row["forecast"] for row in rows if row.get("forecast")]
     if cli.output == "table" and needs:
         click.echo(plain(needs[0]["sentence"]))

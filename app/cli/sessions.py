@@ -7,6 +7,8 @@ from app.cli.connection import Cli, connected, show_done, show_row, show_rows
 from app.cli.names import workspace_argument
 
 COLUMNS = "id turn_id state fence started_at age_s ceiling_at mechanism"
+# Left out in this order where the terminal is narrow.
+SPARE = "fence ceiling_at started_at turn_id"
 
 
 @click.group()
@@ -20,7 +22,7 @@ def sessions() -> None:
 def list_all(cli: Cli, workspace: str) -> None:
     """List the sessions of a workspace."""
     rows = cli.api.call("GET", workspace_path(workspace, "sessions"))["sessions"]
-    show_rows(cli, rows, COLUMNS, "no sessions")
+    show_rows(cli, rows, COLUMNS, "no sessions", SPARE)
 
 
 @sessions.command()

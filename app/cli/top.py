@@ -11,6 +11,7 @@ import click
 from app.cli.connection import Cli, connected, is_data
 from app.cli.parameters import DURATION
 from app.cli.plain_text import clock_time, duration, plain, shorten
+from app.cli.tables import GAP, Column, fitting
 
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 STATES = {"online": "green", "degraded": "yellow", "offline": "red", "paused": "blue"}
 SEVERITIES = {"critical": "bold red", "warning": "yellow"}
 HEADS = "state workspace sessions age/ceiling heartbeat progress waiting oldest fires next dead"
+# Left out in this order where the terminal is narrow.
+SPARE = ("sessions", "next", "heartbeat", "fires", "dead", "progress")
 
 
 @click.command()
@@ -30,18 +33,19 @@ def top(cli: Cli, interval_s: float, once: bool) -> None:
         return
     console = _console()
     if once or not sys.stdout.isatty():
-        console.print(picture(answer))
+        console.print(picture(answer, console.width))
         return
     with _live(console) as update:
         clock = threading.Event()
         while True:
-            update(picture(answer, console.size.height))
+            update(picture(answer, *console.size))
             clock.wait(max(interval_s, 0.2))
             answer = cli.api.call("GET", "/fleet")
 
 
-def picture(answer: dict[str, Any], height: int | None = None) -> "Group":
-    """Attention first, then the table; ``height`` cuts it to a screen and says so."""
+def picture(answer: dict[str, Any], width: int, height: int | None = None) -> "Group":
+    """Attention first, then the table with the columns that fit; ``height`` cuts it to a screen and
+    says so."""
     from rich.console import Group
     from rich.text import Text
 
@@ -58,27 +62,30 @@ def picture(answer: dict[str, Any], height: int | None = None) -> "Group":
     if not rows:
         parts.append(Text("no workspaces yet: turnkeeper workspaces create ID"))
     else:
-        parts.append(_table(rows[:room]))
+        parts.append(_table(rows[:room], width))
     if hidden := answer["total"] - min(room, len(rows)):
         parts.append(Text(f"… and {hidden} more: turnkeeper top --once", style="dim"))
     return Group(*parts)
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> "RenderableType":
+def _table(rows: Sequence[dict[str, Any]], width: int) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for head in HEADS.split():
-        table.add_column(head, no_wrap=True)
-    for row in rows:
-        state = Text(row["status"], STATES.get(row["status"], ""))
-        table.add_row(state, *(Text(text) for text in cells(row)))
+    found = zip(HEADS.split(), zip(*map(cells, rows), strict=True), strict=True)
+    kept = fitting(
+        [Column(head, head, texts, is_whole=True) for head, texts in found], SPARE, width
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    for one in kept:
+        table.add_column(one.head, no_wrap=True)
+    for texts in zip(*(one.cells for one in kept), strict=True):
+        table.add_row(Text(texts[0], STATES.get(texts[0], "")), *map(Text, texts[1:]))
     return table
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """A row's texts behind its state, as the page's table has them."""
+    """A row's texts, as the page's table has them."""
     oldest = max(row["sessions"], key=lambda one: one["age_s"], default=None)
     age = progress = "-"
     if oldest:
@@ -87,6 +94,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         progress = duration(oldest["progress_age_s"])
     beat = row["heartbeat_age_s"]
     return [
+        row["status"],
         plain(shorten(row["name"], 24)),
         f"{row['live_sessions']}/{row['max_concurrent']}",
         age,

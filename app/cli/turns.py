@@ -7,6 +7,8 @@ from app.cli.connection import Cli, connected, show_done, show_row, show_rows
 from app.cli.names import workspace_argument
 
 COLUMNS = "id state lane origin attempt accepted_at ended_at mechanism"
+# Left out in this order where the terminal is narrow.
+SPARE = "ended_at origin attempt accepted_at"
 TERMINAL = frozenset(
     {
         "completed",
@@ -36,7 +38,7 @@ def list_all(cli: Cli, workspace: str, state: str | None, limit: int | None) -> 
     """List the turns of a workspace."""
     query = {"state": state, "limit": limit}
     rows = cli.api.call("GET", workspace_path(workspace, "turns"), query=query)["turns"]
-    show_rows(cli, rows, COLUMNS, "no such turns")
+    show_rows(cli, rows, COLUMNS, "no such turns", SPARE)
 
 
 @turns.command()

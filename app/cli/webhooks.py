@@ -9,7 +9,10 @@ from app.cli.connection import Cli, connected, show_done, show_row, show_rows
 from app.cli.parameters import DURATION, body_of, required_change
 
 COLUMNS = "id url events workspaces enabled disabled_reason last_delivered_at"
+# Left out in this order where the terminal is narrow.
+SPARE = "last_delivered_at workspaces events disabled_reason"
 ATTEMPTS = "at workspace_id event event_id outcome attempt status duration_s code"
+ATTEMPTS_SPARE = "duration_s event_id status attempt workspace_id"
 OUTCOMES = click.Choice(["acked", "retry", "dead", "disabled"])
 FORMATS = click.Choice(["event", "slack"])
 
@@ -27,7 +30,9 @@ def _path(webhook_id: str, rest: str = "") -> str:
 @connected
 def list_all(cli: Cli) -> None:
     """List webhooks."""
-    show_rows(cli, cli.api.call("GET", "/admin/webhooks")["webhooks"], COLUMNS, "no webhooks")
+    show_rows(
+        cli, cli.api.call("GET", "/admin/webhooks")["webhooks"], COLUMNS, "no webhooks", SPARE
+    )
 
 
 @webhooks.command()
@@ -101,7 +106,7 @@ def test(cli: Cli, webhook_id: str) -> None:
 def deliveries(cli: Cli, webhook_id: str, **named: Any) -> None:
     """List the newest attempts, newest first."""
     answer = cli.api.call("GET", _path(webhook_id, "/deliveries"), query=body_of((), **named))
-    show_rows(cli, answer["deliveries"], ATTEMPTS, "no deliveries")
+    show_rows(cli, answer["deliveries"], ATTEMPTS, "no deliveries", ATTEMPTS_SPARE)
 
 
 @webhooks.command()

@@ -7,7 +7,10 @@ class AgentSettings(BaseModel):
     """Slots, times and pauses of the adapter ``a2a``."""
 
     hold_slots: int = Field(
-        50, ge=1, description="Messages to agents on their way, or held by them, in one worker."
+        50,
+        ge=1,
+        description="Messages to agents on their way, or held by them, in one worker; half of them "
+        "at most for one workspace.",
     )
     follow_slots: int = Field(
         100, ge=1, description="Tasks of agents followed at a time in one worker; others in turn."

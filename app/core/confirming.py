@@ -54,18 +54,10 @@ UNCONFIRMED = frozenset(
             "ring",
             "to_the_back",
             "dispatcher",
-            "webhook_put",
         ),  # of the control side
-        *("admit", "token_swap", "agent_watch", "agents_due", "replay_run_put"),  # of it, too
-        *(
-            "fire",
-            "forecast",
-            "line_take",
-            "memory_read",
-            "memory_seq",
-            "memory_seen",
-            "memory_tell",
-        ),
+        *("webhook_put", "login", "admit", "token_swap", "agent_watch", "agents_due"),  # of it, too
+        *("replay_run_put", "fire", "forecast", "line_take"),
+        *("memory_read", "memory_seq", "memory_seen", "memory_tell"),
         *("trim", "bury", "alert", "agent_push"),
     )
 )

@@ -37,6 +37,7 @@ PACES = "tk:pace:"  # + sha256 of a token, and for what -> us until when its req
 PACES_TOLD = "tk:pace:told:"  # + as above: that the log was told, for a minute
 LIMITED = "tk:limited"  # hash: what for -> how many requests were refused for coming too fast
 LOGINS = "tk:login:"  # + sha256 of a one-time code -> token record, short-lived
+LOGINS_OF = "tk:logins:"  # + token id -> list: the digests of its browser logins, oldest first
 
 
 CONTROL = {
@@ -168,6 +169,12 @@ def idempotency(workspace_id: str, *parts: str) -> str:
     """Key under which one submit is remembered by its caller's name for it."""
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     return f"tk:{{{workspace_id}}}:submit:{digest}"
+
+
+def context_owner(workspace_id: str, context_id: str) -> str:
+    """Key under which it is remembered who used a context first; a context's name may be long."""
+    digest = hashlib.sha256(context_id.encode()).hexdigest()[:32]
+    return f"tk:{{{workspace_id}}}:context:{digest}"
 
 
 @dataclass(frozen=True)

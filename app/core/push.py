@@ -25,7 +25,8 @@ ID_MAX = 256
 class Config:
     """One configuration; ``authentication`` is ``{scheme, credentials}`` or empty.
 
-    ``protocol`` ("1.0" or "0.3") says in which form the client wants what is pushed.
+    ``protocol`` ("1.0" or "0.3") says in which form the client wants what is pushed. ``principal``:
+    who wrote it; of one that an older release wrote it is not known ("").
     """
 
     id: str
@@ -34,6 +35,7 @@ class Config:
     token: str
     authentication: Mapping[str, str]
     protocol: str
+    principal: str = ""
 
 
 def made(
@@ -44,6 +46,7 @@ def made(
     config_id: str = "",
     token: str = "",
     authentication: Mapping[str, str] | None = None,
+    principal: str = "",
 ) -> Config:
     """A configuration whose texts have been checked; without an id it gets one.
 
@@ -60,7 +63,7 @@ def made(
             raise InvalidInput(name, rule)  # they go into headers
     if len(config_id) > ID_MAX or not config_id.isprintable():
         raise InvalidInput("id", f"at most {ID_MAX} printable characters")
-    return Config(config_id or ids.new("psh"), task_id, url, token, secrets, protocol)
+    return Config(config_id or ids.new("psh"), task_id, url, token, secrets, protocol, principal)
 
 
 def content_id(said: Mapping[str, Any]) -> str:
@@ -158,4 +161,4 @@ def remove(platform: Platform, workspace_id: str, turn_id: str, config_id: str) 
 
 def _parse(text: str) -> Config:
     known: dict[str, Any] = json.loads(text)
-    return Config(**{name: known[name] for name in Config.__dataclass_fields__})
+    return Config(**{name: known[name] for name in Config.__dataclass_fields__ if name in known})

@@ -45,6 +45,7 @@ class Turn(Record):
     max_attempts: int | None = None
     replay_of: str | None = None
     from_workspace_id: str | None = None
+    principal: str | None = None
     replayed_as: str | None = None
     replayed_at: int | None = None
     discarded_at: int | None = None

@@ -5,11 +5,17 @@ import hmac
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+
+import structlog
 
 from app.core import ids, keys, session_tokens
 from app.core.errors import InvalidInput, NotFound, TokenChanged
 from app.core.platform import Platform
+from app.core.settings import env_name
+
+log = structlog.get_logger(__name__)
 
 SCOPES = ("read", "send", "runtime", "operate", "admin")
 # Who changes a thing must see it; who administers may do all. To send, and to be the agent, are
@@ -26,7 +32,11 @@ class Token:
     in one of the teams now.
 
     ``parent``: the token whose login link made this one; it is not good without it. ``session``:
-    it acts for this session alone, under ``fence``, and ends with it.
+    it acts for this session alone, under ``fence``, and ends with it. ``stored_as``: the digest it
+    was found under; ``parent_digest``: that of its parent, where the parent is a stored one.
+    ``made_by``: who registered the agent that it is for; it goes with that token, and is counted
+    apart. ``principal``: whose it is; a rotation and a login keep it, of any other token it is its
+    own id.
     """
 
     id: str
@@ -40,6 +50,21 @@ class Token:
     teams: tuple[str, ...] = ()
     session: str | None = None
     fence: int | None = None
+    parent_digest: str | None = None
+    made_by: str | None = None
+    stored_as: str = field(default="", compare=False, repr=False)
+    principal: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.principal:
+            object.__setattr__(self, "principal", self.id)
+
+    @property
+    def owner(self) -> str:
+        """The id under which it holds places: its own, or that of whose login it is."""
+        if self.parent and self.parent.startswith(ROOT.id):
+            return ROOT.id
+        return self.parent or self.id
 
     def has(self, scope: str) -> bool:
         """Whether it carries this scope, wherever it reaches."""
@@ -64,6 +89,13 @@ ROOT = Token("tok_root", "admin token of the settings", "", ("admin",), (EVERYWH
 def digest(text: str) -> str:
     """Under which a token is stored: its text is not."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sufficient(scope: str) -> list[str]:
+    """Which scopes a token may have to be let in where ``one or other`` is needed."""
+    wanted = scope.split(" or ") if scope else []
+    others = [own for own in SCOPES if any(one in INCLUDES.get(own, ()) for one in wanted)]
+    return sorted({*wanted, *others})
 
 
 def create(
@@ -99,6 +131,7 @@ def create(
         created_at=now,
         expires_at=None if expires_in_s is None else now + round(expires_in_s * 1000),
         teams=tuple(teams),
+        stored_as=digest(text),
     )
     platform.clients.control.hset(keys.TOKENS, digest(text), _record(token))
     return text, token
@@ -109,7 +142,7 @@ def find(platform: Platform, text: str) -> Token | None:
     if known := unstored(platform, text):
         return known
     stored = platform.clients.control.hget(keys.TOKENS, digest(text))
-    return valid(platform, stored, platform.now_ms()) if stored else None
+    return valid(platform, stored, platform.now_ms(), digest(text)) if stored else None
 
 
 def unstored(platform: Platform, text: str) -> Token | None:
@@ -120,9 +153,16 @@ def unstored(platform: Platform, text: str) -> Token | None:
     return _of_session(platform, text) if text.startswith("tks.") else None
 
 
-def valid(platform: Platform, stored: str, now_ms: int) -> Token | None:
+def paced_as(platform: Platform, text: str, token: Token | None) -> str:
+    """The digest under which requests are counted: all logins of a token are counted as it."""
+    if token and token.owner == ROOT.id:
+        return digest(platform.settings.admin_token.get_secret_value())
+    return (token and token.parent_digest) or digest(text)
+
+
+def valid(platform: Platform, stored: str, now_ms: int, stored_as: str) -> Token | None:
     """A stored token, if it is still good at this moment."""
-    token = _parse(stored)
+    token = replace(_parse(stored), stored_as=stored_as)
     if token.expires_at is not None and token.expires_at <= now_ms:
         return None
     if token.parent and token.parent.startswith(ROOT.id) and token.parent != _root(platform):
@@ -156,7 +196,9 @@ def _root(platform: Platform) -> str:
 def _record(token: Token) -> str:
     """As it is stored; a session's token never is, so its fields are left out."""
     fields = asdict(token)
-    del fields["session"], fields["fence"]
+    del fields["session"], fields["fence"], fields["stored_as"]
+    if token.principal == token.id:
+        del fields["principal"]  # so that a release that knows none can read it
     return json.dumps(fields)
 
 
@@ -182,14 +224,34 @@ def listing(platform: Platform) -> list[Token]:
     return sorted(found, key=lambda token: token.id, reverse=True)
 
 
-def keep_newest(platform: Platform, name: str, count: int) -> None:
-    """Revoke all but the newest ``count`` tokens of a name that the platform itself gives."""
-    for old in [token for token in listing(platform) if token.name == name][count:]:
-        revoke(platform, old.id)
+def create_for_agent(platform: Platform, maker: Token, workspace_id: str, kept: int) -> str | None:
+    """A token for the agent that ``maker`` registers, which ends no later than he; the newest
+    ``kept`` of the workspace stay. None where he was revoked meanwhile.
+    """
+    text, now, control = secrets.token_urlsafe(32), platform.now_ms(), platform.clients.control
+    token = Token(
+        id=ids.new("tok"),
+        name=f"runtime of {workspace_id}",
+        prefix=text[:8],
+        scopes=("runtime",),
+        workspaces=(workspace_id,),
+        created_at=now,
+        expires_at=maker.expires_at,
+        made_by=maker.owner,
+    )
+    control.hset(keys.TOKENS, digest(text), _record(token))
+    if maker.stored_as and not control.hexists(keys.TOKENS, maker.stored_as):
+        control.hdel(keys.TOKENS, digest(text))
+        return None
+    own = [one for one in listing(platform) if one.made_by and one.workspaces == token.workspaces]
+    for old in own[kept:]:
+        with suppress(NotFound):  # who registers at the same time revokes the same ones
+            revoke(platform, old.id)
+    return text
 
 
 def revoke(platform: Platform, token_id: str) -> None:
-    """Forget a token and those its login links made; from the next request on they are unknown.
+    """Forget a token, its logins and its agents' tokens; from the next request on they are unknown.
 
     Raises:
         NotFound: no token has this id.
@@ -199,7 +261,11 @@ def revoke(platform: Platform, token_id: str) -> None:
     if all(token.id != token_id for token in known.values()):
         raise NotFound(f"no token {token_id}")
     # A login made by the browser's own token carries the first parent, so one level is all.
-    gone = [digest for digest, token in known.items() if token_id in (token.id, token.parent)]
+    gone = [
+        digest
+        for digest, token in known.items()
+        if token_id in (token.id, token.parent, token.made_by)
+    ]
     platform.clients.control.hdel(keys.TOKENS, *gone)
 
 
@@ -221,7 +287,7 @@ def rotate(platform: Platform, token_id: str, grace_s: float) -> tuple[str, Toke
     if old is None or (old.expires_at is not None and old.expires_at <= now):
         raise NotFound(f"no token {token_id}, or it has expired")
     text = secrets.token_urlsafe(32)
-    new = replace(old, id=ids.new("tok"), prefix=text[:8], created_at=now)
+    new = replace(old, id=ids.new("tok"), prefix=text[:8], created_at=now, stored_as=digest(text))
     changes = [{"digest": digest(text), "was": "", "record": _record(new)}]
     for name, stored in known.items():
         one = _parse(stored)
@@ -229,6 +295,9 @@ def rotate(platform: Platform, token_id: str, grace_s: float) -> tuple[str, Toke
             ending = replace(one, expires_at=min(end, one.expires_at or end))
             if ending != one:
                 changes.append({"digest": name, "was": stored, "record": _record(ending)})
+        elif one.made_by == token_id:  # its agents go on, and hang on the new one
+            hanging = _record(replace(one, made_by=new.id))
+            changes.append({"digest": name, "was": stored, "record": hanging})
     if platform.run_control("token_swap", changes=json.dumps(changes))[0] != "written":
         raise TokenChanged
     return text, new
@@ -251,9 +320,11 @@ def login_code(platform: Platform, token: Token) -> str:
     """A code that opens the UI once, with the rights of ``token``; gone after 15 minutes."""
     code = secrets.token_urlsafe(24)
     parent = token.parent or (_root(platform) if token.id == ROOT.id else token.id)
+    is_stored = token.parent is None and token.id != ROOT.id
+    held = token.stored_as if is_stored else None
     platform.clients.control.set(
         keys.LOGINS + digest(code),
-        _record(replace(token, parent=parent)),
+        _record(replace(token, parent=parent, parent_digest=token.parent_digest or held)),
         px=LOGIN_TTL_S * 1000,
     )
     return code
@@ -262,13 +333,15 @@ def login_code(platform: Platform, token: Token) -> str:
 def redeem(platform: Platform, code: str, session_s: float = 43_200) -> str | None:
     """Turn a one-time code into a token for the UI's cookie; None where it is unknown or used.
 
-    The new one lives no longer than its parent, and none is made for a parent that is gone.
+    The new one lives no longer than its parent, and none is made for a parent that is gone. Of one
+    parent the newest ``logins_per_token_max`` are kept.
     """
     stored = platform.clients.control.getdel(keys.LOGINS + digest(code))
     if stored is None:
         return None
     text, now, given = secrets.token_urlsafe(32), platform.now_ms(), _parse(stored)
-    parent = _good_parent(platform, given, now)
+    parent_record = _parent_record(platform, given)
+    parent = ROOT if given.parent == _root(platform) else _good(parent_record, given, now)
     if parent is None:
         return None
     ends = [now + round(session_s * 1000), given.expires_at, parent.expires_at]
@@ -280,16 +353,47 @@ def redeem(platform: Platform, code: str, session_s: float = 43_200) -> str | No
         created_at=now,
         expires_at=min(end for end in ends if end is not None),
     )
-    platform.clients.control.hset(keys.TOKENS, digest(text), _record(token))
-    if _good_parent(platform, given, now) != parent:  # revoked or rotated between look and write
-        platform.clients.control.hdel(keys.TOKENS, digest(text))
+    outcome, *revoked = platform.run(
+        "login",
+        "",
+        client=platform.clients.control,
+        extra_keys={"logins_of": keys.LOGINS_OF + token.owner},
+        digest=digest(text),
+        record=_record(token),
+        parent_digest=given.parent_digest,
+        parent_record=parent_record,
+        session_ms=round(session_s * 1000),
+        logins_per_token_max=platform.settings.logins_per_token_max,
+    )
+    if outcome != "made":  # the parent was revoked or rotated since it was read
         return None
+    _tell_revoked(platform, token.owner, int(revoked[0]))
     return text
 
 
-def _good_parent(platform: Platform, given: Token, now_ms: int) -> Token | None:
-    if given.parent == _root(platform):
-        return ROOT
-    found = next((token for token in listing(platform) if token.id == given.parent), None)
+def log_out(platform: Platform, text: str) -> None:
+    """Forget a browser's login; a token that is none is left alone."""
+    control, stored_as = platform.clients.control, digest(text)
+    stored = control.hget(keys.TOKENS, stored_as)
+    if stored and _parse(stored).parent:
+        control.hdel(keys.TOKENS, stored_as)
+
+
+def _tell_revoked(platform: Platform, owner: str, count: int) -> None:
+    if count:
+        name, limit = "logins_per_token_max", platform.settings.logins_per_token_max
+        told = {"mechanism": name, "limit_count": limit, "measured_count": limit + count}
+        log.warning("LIMIT_HIT", setting=env_name(name), token_id=owner, **told)
+
+
+def _parent_record(platform: Platform, given: Token) -> str | None:
+    if given.parent_digest is None:
+        return None
+    stored: str | None = platform.clients.control.hget(keys.TOKENS, given.parent_digest)
+    return stored
+
+
+def _good(stored: str | None, given: Token, now_ms: int) -> Token | None:
+    found = _parse(stored) if stored else None
     is_over = found is None or (found.expires_at is not None and found.expires_at <= now_ms)
-    return None if is_over else found
+    return None if is_over or found is None or found.id != given.parent else found

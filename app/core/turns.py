@@ -36,7 +36,7 @@ class Request:
     and only a send of the same body by the same principal counts as its repeat. ``asked`` is what
     the caller sent, where ``body`` and ``context_id`` carry what was made for this call: a repeat
     is told by what was asked. ``push`` is written with the turn, under the turn's id.
-    ``from_workspace_id``: whose agent asks, where one does.
+    ``from_workspace_id``: whose agent asks, where one does. ``principal``: whose turn it is.
     """
 
     body: Mapping[str, Any]
@@ -87,7 +87,10 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
         "context_id": request.context_id,
         "redeliver": request.redeliver,
         "from_workspace_id": request.from_workspace_id,
+        "principal": request.principal or None,
     }
+    if request.expires_in_s is not None:  # first: a death in between leaves no end unwatched
+        doorbell.watch(platform, workspace_id, request.expires_in_s)
     reply = platform.run(
         "submit",
         workspace_id,
@@ -105,8 +108,6 @@ def submit(platform: Platform, workspace_id: str, request: Request) -> Accepted:
     )
     told = accepted(platform, workspace_id, reply)
     push.hint(platform, workspace_id, request.push)
-    if request.expires_in_s is not None:
-        doorbell.watch(platform, workspace_id, request.expires_in_s)
     return told
 
 

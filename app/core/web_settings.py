@@ -80,6 +80,9 @@ class WebSettings(BaseModel):
     waiters_per_token_max: int = Field(
         2_500, ge=1, description="Long polls and bounded sends of one token in one web process."
     )
+    logins_per_token_max: int = Field(
+        20, ge=1, description="Browsers logged in by links of one token; the oldest is logged out."
+    )
     refusals_told_per_min: int = Field(
         60, ge=1, description="Events a minute of one workspace for refusals of one kind."
     )

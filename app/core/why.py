@@ -35,7 +35,7 @@ class Why:
 
 def span(seconds: float) -> str:
     """A duration as a person says it: ``2 h 10 min``, ``45 s``."""
-    whole = int(seconds)
+    whole = max(0, int(seconds))  # the clock may have been set back since
     if whole < 60:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
@@ -55,7 +55,7 @@ def explain(platform: Platform, workspace_id: str) -> Why:
     now = platform.now_ms()
     queued = _queued(platform, workspace)
     waiting = queued[0] if queued else None
-    wait_s = (now - waiting.accepted_at) / 1000 if waiting else 0.0
+    wait_s = max(0, now - waiting.accepted_at) / 1000 if waiting else 0.0
     code, because = _reason(platform, workspace, now, waiting)
     if waiting:
         crowd = _crowd(platform, workspace, queued)

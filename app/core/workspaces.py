@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from app.core import agents, doorbell, ids, keys, turns
@@ -121,13 +122,11 @@ def _put(
         event="WORKSPACE_CHANGED",
         mechanism=mechanism,
     )
-    if LIMITS & fields.keys():  # a shorter one may have run out already
-        doorbell.watch(platform, workspace_id, 0)
     if REACHES & fields.keys():
         agents.watch(platform, workspace_id, 0)
     if runnable:
         doorbell.ring(platform, workspace_id)
-    if mode == "change":  # a limit may be shorter now
+    if mode == "change" or LIMITS & fields.keys():  # a shorter one may have run out already
         doorbell.watch(platform, workspace_id, 0)
     return str(outcome)
 
@@ -240,20 +239,23 @@ def listing(platform: Platform) -> list[Workspace]:
     return [item for item in found if item and item.stored["status"] != "removed"]
 
 
-def all_ids(platform: Platform, page: int = 1000) -> Iterator[str]:
-    """The ids of all workspaces, from the control side's list."""
+def pages(platform: Platform, count: int = 1000) -> Iterator[list[str]]:
+    """The ids of all workspaces, so many at a time, from the control side's list."""
     start = 0
-    while part := platform.clients.control.zrange(keys.WORKSPACES, start, start + page - 1):
-        yield from part
-        start += page
+    while page := platform.clients.control.zrange(keys.WORKSPACES, start, start + count - 1):
+        yield page
+        start += count
+
+
+def all_ids(platform: Platform) -> Iterator[str]:
+    """The ids of all workspaces."""
+    return chain.from_iterable(pages(platform))
 
 
 def members_of(platform: Platform, team: str) -> list[str]:
     """The workspaces that are in a team now: read from each, for the hint may be behind."""
     found = []
-    every = list(all_ids(platform))
-    for start in range(0, len(every), 1000):
-        page = every[start : start + 1000]
+    for page in pages(platform):
         pipe = platform.clients.data.pipeline(transaction=False)
         for workspace_id in page:
             pipe.hmget(keys.of(workspace_id)["workspace"], "team", "status")

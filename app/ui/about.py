@@ -1,11 +1,13 @@
-"""Settings with where each value comes from, and the health of the platform."""
+"""Settings with where each value comes from; the health of the platform, and its own events."""
 
 from typing import Any
 
 from flask import Response
 from pydantic import SecretStr
 
-from app.core import checkup, workspaces
+from app.core import checkup, events, keys, workspaces
+from app.core.events import Event
+from app.core.platform import Platform
 from app.core.settings import Settings, env_name
 from app.ui.pages import blueprint, page, platform, scope
 
@@ -15,6 +17,7 @@ OWN_LIMITS = {
     "stall_ms": ("stall_after_s", "TURNKEEPER_STALL_AFTER_S"),
     "max_concurrent": ("max_concurrent", "1"),
 }
+EVENTS_SHOWN = 50
 
 
 @blueprint.get("/settings")
@@ -66,6 +69,28 @@ def _shown_ms(stored: str, value: str) -> str:
 @blueprint.get("/health")
 @scope("admin")
 def health() -> Response:
-    """The doctor's checks."""
+    """The doctor's checks, and what was told of the platform itself."""
     here = platform()
-    return page("health.html", now=here.now_ms(), checks=checkup.run(here))
+    return page(
+        "health.html",
+        now=here.now_ms(),
+        checks=checkup.run(here),
+        told=platform_events(here),
+        told_max=EVENTS_SHOWN,
+    )
+
+
+def platform_events(here: Platform) -> list[dict[str, Any]]:
+    """The newest events that belong to no workspace, newest first."""
+    found = events.latest(here, keys.PLATFORM_PLACE, EVENTS_SHOWN)
+    return [_told(one) for one in found]
+
+
+def _told(event: Event) -> dict[str, Any]:
+    payload = event.payload
+    return {
+        "at": events.order(event.id)[0],
+        "event": event.event,
+        "about": payload.get("condition") or payload.get("mechanism") or event.mechanism or "",
+        "said": payload.get("sentence") or payload.get("reason") or "",
+    }

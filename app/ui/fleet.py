@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from flask import Response, request
+from flask import Response, g, request
 
 from app.core import attention, history, keys, ledger, overview, timings, vitals
 from app.core import fleet as core
@@ -12,7 +12,6 @@ from app.core.admission import Pace, admit
 from app.core.clock import rfc3339
 from app.core.history import Sample
 from app.core.platform import Platform
-from app.core.tokens import COOKIE
 from app.core.why import span
 from app.ui import filters, svg
 from app.ui.pages import blueprint, page, platform, scope
@@ -34,7 +33,7 @@ ENDS = (
 def fleet() -> Response:
     """Every workspace that the token reaches; without a login, how to log in."""
     here = platform()
-    found = admit(here, request.cookies.get(COOKIE, ""), Pace.REQUEST)
+    found = admit(here, g.login or "", Pace.REQUEST)
     if found is None:
         return page("login.html", 401)
     now = here.now_ms()

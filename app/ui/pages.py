@@ -131,6 +131,20 @@ def login() -> Response | AnyResponse:
     return response
 
 
+@blueprint.post("/logout")
+@scope("public")
+def logout() -> AnyResponse:
+    """End this browser's login. A form without ``Sec-Fetch-Site`` names no origin either, by our
+    own referrer policy; ``SameSite`` keeps the cookie from other sites.
+    """
+    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+        raise Unauthorized
+    tokens.log_out(platform(), request.cookies.get(tokens.COOKIE, ""))
+    response = redirect("/", 303)
+    response.delete_cookie(tokens.COOKIE, httponly=True, samesite="Strict")
+    return response
+
+
 @blueprint.get("/static/<path:name>")
 @scope("public")
 def static(name: str) -> Response:

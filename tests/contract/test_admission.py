@@ -1,6 +1,8 @@
 """admit, token_swap and the bound on how often refusals are told."""
 
+import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -67,6 +69,19 @@ def test_admit_gives_back_one_with_each_interval(kernel: Kernel, pass_ms: Pass) 
     assert ask(small, text) == token
 
 
+def test_a_clock_that_was_set_back_costs_a_minute_at_most(kernel: Kernel, pass_ms: Pass) -> None:
+    small, (text, token) = kernel.tuned(**RATE), made(kernel)
+    control = kernel.platform.clients.control
+    ask(small, text)
+    (pace,) = control.keys("tk:pace:*")
+    control.set(pace, int(control.get(pace)) + 300_000_000)
+    with pytest.raises(RateLimited) as caught:
+        ask(small, text)
+    assert caught.value.fields["retry_after_s"] <= 1
+    pass_ms(PAUSE_MS)
+    assert ask(small, text) == token
+
+
 def test_admit_counts_each_pace_and_each_token_apart(kernel: Kernel) -> None:
     small, (text, token), (other, _) = kernel.tuned(**RATE), made(kernel), made(kernel)
     use_up(small, text)
@@ -75,10 +90,16 @@ def test_admit_counts_each_pace_and_each_token_apart(kernel: Kernel) -> None:
     assert ask(small, other) is not None
 
 
+def known_there(kernel: Kernel, *names: str) -> None:
+    """The control side knows of these workspaces."""
+    kernel.platform.clients.control.zadd(keys.WORKSPACES, dict.fromkeys(names, 1))
+
+
 @pytest.mark.parametrize("pace", [Pace.AGENT, Pace.TOOL])
 def test_admit_counts_an_agent_in_each_workspace_that_its_token_reaches(
     kernel: Kernel, pace: Pace
 ) -> None:
+    known_there(kernel, "w1", "w2", "w3")
     small, (text, _), (own, _) = kernel.tuned(**RATE), made(kernel), made(kernel, workspaces=["w1"])
     use_up(small, text, pace, "w1")
     assert ask(small, text, pace, "w2") is not None
@@ -86,6 +107,57 @@ def test_admit_counts_an_agent_in_each_workspace_that_its_token_reaches(
     with pytest.raises(RateLimited):
         ask(small, own, pace, "w3")
     assert ask(small, own, pace, "w1") is not None
+
+
+def names_many(kernel: Kernel, text: str, scope: str, known: Token | None = None) -> bool:
+    """Whether one who names another workspace with each request is refused in the end."""
+    small = kernel.tuned(agent_rate_limit_per_min=60).platform
+    try:
+        for number in range(200):
+            admission.admit(small, text, Pace.AGENT, f"made-up-{number}", known, scope)
+    except RateLimited:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("fields", [{}, {"workspaces": ["w1"]}, {"teams": ["blue"]}])
+def test_names_that_are_made_up_give_no_new_count(kernel: Kernel, fields: dict[str, Any]) -> None:
+    text, _ = made(kernel, **fields)
+    assert names_many(kernel, text, "runtime")
+    assert len(list(kernel.data.scan_iter(match=keys.PACES + "*:agent:?*"))) == 0
+
+
+def test_control_without_the_look_for_the_workspace_each_name_has_a_count(kernel: Kernel) -> None:
+    text, _ = made(kernel)
+    open_ = kernel.altered("admit", "or not redis.call('ZSCORE', K.workspaces, A.there)", "")
+    assert not names_many(open_, text, "runtime")
+
+
+def test_a_token_that_is_not_stored_gets_no_new_count_either(kernel: Kernel) -> None:
+    token = Token("tok_ses_1", "session", "", ("session",), ("w1",), 0)
+    assert names_many(kernel, "tks.x", "runtime or session", token)
+
+
+def test_a_scope_that_is_missing_gives_no_count_in_a_workspace(kernel: Kernel) -> None:
+    known_there(kernel, *(f"made-up-{number}" for number in range(200)))
+    reader, _ = tokens.create(kernel.platform, "t", ["read"])
+    assert names_many(kernel, reader, "runtime")
+    agent, _ = made(kernel)
+    assert not names_many(kernel, agent, "runtime"), "one token beats for many workspaces"
+
+
+def test_a_teams_token_is_counted_in_each_workspace_of_the_team(kernel: Kernel) -> None:
+    text, _ = made(kernel, teams=["blue"])
+    known_there(kernel, *(f"made-up-{number}" for number in range(200)))
+    for number in range(200):
+        where = keys.of(f"made-up-{number}")["workspace"]
+        kernel.data.hset(where, "team", "blue" if number < 100 else "red")
+    small = kernel.tuned(agent_rate_limit_per_min=60).platform
+    for number in range(100):
+        assert admission.admit(small, text, Pace.AGENT, f"made-up-{number}", None, "runtime")
+    with pytest.raises(RateLimited):
+        for number in range(100, 200):
+            admission.admit(small, text, Pace.AGENT, f"made-up-{number}", None, "runtime")
 
 
 def test_admit_of_an_unknown_token_leaves_nothing(kernel: Kernel) -> None:
@@ -136,17 +208,57 @@ def test_rotate_ends_the_logins_of_the_old_token_too(kernel: Kernel, pass_ms: Pa
         assert ask(kernel, text) is None
 
 
+def test_a_rotation_and_a_login_are_of_the_same_principal(kernel: Kernel) -> None:
+    _, old = made(kernel)
+    assert old.principal == old.id
+    _, new = tokens.rotate(kernel.platform, old.id, 60)
+    text, newest = tokens.rotate(kernel.platform, new.id, 60)
+    assert tokens.find(kernel.platform, text) == newest and newest.principal == old.id
+    cookie = tokens.redeem(kernel.platform, tokens.login_code(kernel.platform, newest)) or ""
+    login = tokens.find(kernel.platform, cookie)
+    assert login is not None and login.principal == old.id != login.id
+    of_root = tokens.redeem(kernel.platform, tokens.login_code(kernel.platform, tokens.ROOT)) or ""
+    found = tokens.find(kernel.platform, of_root)
+    assert found is not None and found.principal == tokens.ROOT.principal
+    assert made(kernel)[1].principal != old.principal
+
+
+def test_a_token_stored_without_a_principal_is_its_own(kernel: Kernel) -> None:
+    text, token = made(kernel)
+    stored = kernel.data.hget(keys.TOKENS, tokens.digest(text))
+    assert "principal" not in json.loads(stored)
+    found = tokens.find(kernel.platform, text)
+    assert found is not None and found.principal == token.id
+
+
+def test_login_keeps_the_newest_of_one_token(kernel: Kernel) -> None:
+    small, (_, parent) = kernel.tuned(logins_per_token_max=2), made(kernel)
+    codes = [tokens.login_code(kernel.platform, parent) for _ in range(3)]
+    cookies = [tokens.redeem(small.platform, code) or "" for code in codes]
+    assert [ask(kernel, text) is not None for text in cookies] == [False, True, True]
+
+
+def test_login_makes_none_for_a_parent_revoked_since_it_was_read(kernel: Kernel) -> None:
+    _, parent = made(kernel)
+    code = tokens.login_code(kernel.platform, parent)
+    control = Meanwhile(kernel.data, lambda: tokens.revoke(kernel.platform, parent.id), "hget")
+    clients = replace(kernel.platform.clients, control=control)
+    assert tokens.redeem(Platform(kernel.platform.settings, clients), code) is None
+    assert tokens.listing(kernel.platform) == []
+
+
 class Meanwhile:
     """A client on which something happens once, after the tokens were read."""
 
-    def __init__(self, client: Any, happens: Any) -> None:
-        self._client, self._happens = client, happens
+    def __init__(self, client: Any, happens: Any, read: str = "hgetall") -> None:
+        self._client, self._happens, self._read = client, happens, read
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
+        found = getattr(self._client, name)
+        return partial(self._reads, found) if name == self._read else found
 
-    def hgetall(self, key: str) -> Any:
-        found = self._client.hgetall(key)
+    def _reads(self, read: Any, *args: Any) -> Any:
+        found = read(*args)
         happens, self._happens = self._happens, lambda: None
         happens()
         return found

@@ -115,6 +115,15 @@ def test_discard_leaves_a_letter_kept_like_any_ended_turn_and_may_be_replayed(
     assert kernel.replay(old).outcome == "accepted"
 
 
+def test_a_run_leaves_alone_what_was_discarded_after_it_was_chosen(kernel: Kernel) -> None:
+    old = kernel.dead_letter()
+    kernel.discard(old)
+    before = kernel.dump()
+    answer = kernel.replay(old, run_id="run_1")
+    assert (answer.outcome, answer.turn_id) == ("discarded", old)
+    assert kernel.dump() == before
+
+
 def test_a_replayed_letter_is_not_discarded(kernel: Kernel) -> None:
     old = kernel.dead_letter()
     new = kernel.replay(old).turn_id

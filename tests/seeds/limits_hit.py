@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from structlog.testing import capture_logs
+
 from app.core import (
     dead_letters,
     follow_up,
@@ -11,6 +13,7 @@ from app.core import (
     push,
     schedules,
     sessions,
+    tokens,
     turns,
     webhooks,
 )
@@ -97,7 +100,7 @@ def beside(site: Web, **settings: Any) -> Web:
     return Web(create_app(platform=platform), platform)
 
 
-def too_many_of_one_token(shift: Shift, site: Web) -> Told:
+def streams_of_one(shift: Shift, site: Web) -> Told:
     path = f"/workspaces/{WS}/events/stream"
     other = beside(site, streams_max=10, streams_per_token_max=1)
     with stream_of(other, path):
@@ -106,12 +109,20 @@ def too_many_of_one_token(shift: Shift, site: Web) -> Told:
             return problem(other.ask("GET", path), 503)
 
 
-def too_many_polls_of_one_token(shift: Shift, site: Web) -> Told:
+def polls_of_one(shift: Shift, site: Web) -> Told:
     other = beside(site, waiters_max=10, waiters_per_token_max=1)
     with other.app.extensions["turnkeeper"].hub.waiting(WS, "tok_root"):
         path = f"/workspaces/{WS}/turns/next?wait_s=0"
         assert other.ask("GET", path, token=other.token("runtime")).status_code == 200
         return problem(other.ask("GET", path), 503)
+
+
+def too_many_logins(shift: Shift, site: Web) -> Told:
+    other = beside(site, logins_per_token_max=1)
+    with capture_logs() as lines:
+        for _ in range(2):
+            tokens.redeem(other.platform, tokens.login_code(other.platform, tokens.ROOT))
+    return next(line for line in lines if line["event"] == "LIMIT_HIT")
 
 
 def too_many_requests(shift: Shift, site: Web) -> Told:

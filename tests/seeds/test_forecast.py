@@ -119,7 +119,7 @@ def test_the_same_sentence_stands_in_the_api_and_on_the_page(shift: Shift) -> No
         shown = site.ok("GET", f"/workspaces/{WS}/schedules")["schedules"][0]["forecast"]
         assert shown["sentence"] == sentence
         cookie = {"Cookie": f"{tokens.COOKIE}={site.token('read')}"}
-        page = site.ask("GET", f"/w/{WS}", token=None, headers=cookie).text
+        page = site.ask("GET", f"/w/{WS}/schedules", token=None, headers=cookie).text
         assert sentence in page and "seo-tick: ceiling_s 1800 or less" in page
 
 

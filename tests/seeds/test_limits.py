@@ -28,16 +28,17 @@ from tests.seeds.limits_hit import (
     memories_bound,
     missed,
     overlaps,
+    polls_of_one,
     problem,
     reader_of_last_week,
     receiver_fails,
     slow_reader,
+    streams_of_one,
     too_many_beats,
+    too_many_logins,
     too_many_memories,
     too_many_memories_says_so,
-    too_many_of_one_token,
     too_many_polls,
-    too_many_polls_of_one_token,
     too_many_push_configs,
     too_many_refusals,
     too_many_requests,
@@ -327,11 +328,10 @@ ROWS = {
     "forecast": Row("forecast", "schedule.overlap_policy", too_much_planned),
     "streams": Row("streams_max", "TURNKEEPER_STREAMS_MAX", too_many_streams),
     "streams of one": Row(
-        "streams_per_token_max", "TURNKEEPER_STREAMS_PER_TOKEN_MAX", too_many_of_one_token
+        "streams_per_token_max", "TURNKEEPER_STREAMS_PER_TOKEN_MAX", streams_of_one
     ),
-    "polls of one": Row(
-        "waiters_per_token_max", "TURNKEEPER_WAITERS_PER_TOKEN_MAX", too_many_polls_of_one_token
-    ),
+    "logins": Row("logins_per_token_max", "TURNKEEPER_LOGINS_PER_TOKEN_MAX", too_many_logins),
+    "polls of one": Row("waiters_per_token_max", "TURNKEEPER_WAITERS_PER_TOKEN_MAX", polls_of_one),
     "requests": Row("rate_limit", "TURNKEEPER_RATE_LIMIT_PER_MIN", too_many_requests),
     "beats": Row("rate_limit", "TURNKEEPER_AGENT_RATE_LIMIT_PER_MIN", too_many_beats),
     "refusals": Row("refusals_told", "TURNKEEPER_REFUSALS_TOLD_PER_MIN", too_many_refusals),

@@ -18,6 +18,7 @@ from tests.seeds.waits import (
     asked,
     behind_its_own,
     busy_and_empty,
+    declined,
     draining,
     foreign,
     four_schedules,
@@ -114,6 +115,12 @@ ROWS = [
         held_back,
         "backing_off",
         r"Waiting 0 s: the agent could not be reached; next try in 1 s; "
+        r"1 turn waiting \(1 returned\)\.",
+    ),
+    Row(
+        declined,
+        "rate_limited",
+        r"Waiting 0 s: the agent limits its rate; next try in 40 s; "
         r"1 turn waiting \(1 returned\)\.",
     ),
     Row(

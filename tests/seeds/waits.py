@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.core import keys, schedules, sessions, workspaces
+from app.core import agents, keys, schedules, sessions, workspaces
 from tests.seeds.clocks import EVERY_30_MIN, WS, Shift
 
 YEARLY = {**EVERY_30_MIN, "cron_expr": "0 0 1 1 *"}
@@ -86,6 +86,12 @@ def held_back(shift: Shift) -> None:
     (session,) = sessions.live(shift.platform, WS)
     here = (shift.platform, WS, session.id, session.fence)
     sessions.release(*here, "delivery_failed", "no answer", counts=True, holds=True)
+
+
+def declined(shift: Shift) -> None:
+    session_id = shift.begin()
+    here = (shift.platform, WS, session_id, shift.session(session_id).fence)
+    agents.decline(*here, "rate_limited", "429", retry_after_s=40)
 
 
 def lost(shift: Shift) -> None:

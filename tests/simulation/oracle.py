@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.states import LANES, LIVE, TRANSITIONS
-from tests.support.invariants import Stored
+from tests.support.invariants import Stored, order
 
 LEASE_MS, IDLE_MS = 60_000, 900_000
 
@@ -166,8 +166,13 @@ def first_of(left: list[dict[str, Any]], now: int) -> dict[str, Any]:
     """The oldest of each lane; of these the longest overdue, else that of the highest lane."""
     lanes = [[turn for turn in left if turn["lane"] == lane] for lane in LANES]
     heads = [min(lane, key=lambda turn: turn["seq"]) for lane in lanes if lane]
-    overdue = [turn for turn in heads if now - turn["accepted_at"] > turn["max_wait_ms"]]
-    return min(overdue, key=lambda turn: turn["accepted_at"]) if overdue else heads[0]
+    overdue = [turn for turn in heads if now - laid_at(turn) > turn["max_wait_ms"]]
+    return min(overdue, key=laid_at) if overdue else heads[0]
+
+
+def laid_at(turn: Mapping[str, Any]) -> int:
+    """When it came into its lane, in ms: by the stream, whose time never goes back."""
+    return order(turn["entry"])[0]
 
 
 def outlived(stored: Stored, now: int) -> set[str]:

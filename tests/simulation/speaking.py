@@ -77,4 +77,8 @@ def check(walk: "Walk", after: Stored) -> None:
 
 
 STEPS = {"note": 4, "say": 1, "wrap_up": 1}
-ACTS: "Mapping[str, Callable[[Walk], None]]" = {"note": note, "say": say, "wrap_up": wrap_up}
+ACTS: "Mapping[str, Callable[[Walk], None]]" = {
+    "note": note,
+    "say": say,
+    "wrap_up": wrap_up,
+}

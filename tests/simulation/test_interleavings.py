@@ -10,6 +10,7 @@ import pytest
 
 from tests.simulation import fires
 from tests.simulation.shrinking import steps_of
+from tests.simulation.walk import STEPS as EVERYTHING
 from tests.simulation.walking import FOUND, walked
 
 SEEDS = range(20)
@@ -92,7 +93,6 @@ CONTROLS = {
     ),
     "retried for ever": ("finish", "if used > allowed then", "if used > allowed + 9 then"),
     "no retry": ("finish", "if used > allowed then", "if used then"),
-    "never paused": ("finish", "or count < limit or", "or count or"),
     "failures forgiven": (
         "finish",
         "if not FAILED[turn.state] then return end",
@@ -116,6 +116,11 @@ CONTROLS = {
         "session.x = turn.state",
     ),
     "the reaper is not told": ("watch", "redis.call('ZADD', K.deadlines, at, A.workspace_id)", ""),
+    "nobody is rung for": (
+        "ring",
+        "redis.call('ZADD', K.ready,",
+        "redis.call('ZSCORE', K.ready, A.workspace_id) -- ",
+    ),
     "the reaper takes nothing": ("overdue", "return {'ok', unpack(found)}", "return {'ok'}"),
     "zombies are foreign": (
         "heartbeat",
@@ -138,6 +143,7 @@ OF_FIRES = {
     "the policy of a fire is not its own": ("claim", "turn.overlap_policy or schedule", "schedule"),
     "a lost fire does not give way": ("claim", "unqueue(one)\n      give_way(one, turn)", ""),
     "entries are not changed": ("claim", "if in_lane then run.entry", "if nil then run.entry"),
+    "never paused": ("finish", "or count < limit or", "or count or"),
     "parked and not woken": ("finish", "    unpark(turn.schedule_id)\n  end", "  end"),
 }
 
@@ -158,6 +164,17 @@ def test_every_interleaving_of_fires_keeps_to_their_overlap_policies(seed: int) 
     print(walk.overlapped, walk.answers, walk.done)
     assert len(walk.overlapped) >= 2, "too tame"
     assert walk.answers["claimed"] >= 15, "too tame"
+
+
+def test_a_run_takes_a_hundred_thousand_steps() -> None:
+    assert len(SEEDS) * STEPS * 2 >= 100_000
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kinds", [EVERYTHING, fires.STEPS], ids=["everything", "fires"])
+@pytest.mark.parametrize("seed", range(1_000, 1_400))
+def test_two_million_steps_more(seed: int, kinds: dict[str, int]) -> None:
+    walked(seed, STEPS, kinds=kinds)
 
 
 def test_a_seed_walks_the_same_way_again() -> None:

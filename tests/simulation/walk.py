@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import time_machine
 
-from app.core import doorbell, redis_clients, workspaces
+from app.core import redis_clients, workspaces
 from app.core.errors import QueueFull, SessionNotFound, StaleFence, StartedElsewhere
 from app.core.platform import Platform
 from app.core.records import Session
@@ -27,12 +27,13 @@ from tests.simulation.unsteady import Unsteady
 from tests.support import invariants
 from tests.support.invariants import Stored
 from tests.support.kernel import Kernel
-from workers import deliver
 
 DEPTH_MAX = 12
 SETTINGS = {"queue_depth_max": DEPTH_MAX, "turns_kept": 15, "events_kept": 100, "fires_kept": 100}
-# How far time jumps, and how often: past the pauses, the lease, the heartbeat, idle, the ceiling.
-JUMPS_MS = {1: 6, 50: 4, 1_000: 6, 4_000: 5, 20_000: 4, 61_000: 2, 190_000: 1, 1_900_000: 1}
+# How far time jumps, and how often: back, as a clock that is set right does or a replica's that is
+# behind, and past the pauses, the lease, the heartbeat, idle, the ceiling.
+JUMPS_MS = {-600_000: 1, -2_000: 1, -30: 2, 1: 6, 50: 4, 1_000: 6, 4_000: 5}
+JUMPS_MS |= {20_000: 4, 61_000: 2, 190_000: 1, 1_900_000: 1}
 STEPS: dict[str, int] = {
     "submit": 14,
     "repeat": 3,
@@ -171,7 +172,7 @@ class Walk:
             assert key not in self.terminal or turn["state"] in TERMINAL, f"{key} rose again"
         self.ticks.check(before, after)
         speaking.check(self, after)
-        gone = before.turns.keys() - after.turns.keys()
+        gone = before.turns.keys() - after.turns.keys() - told
         assert all(before.turns[key]["state"] in TERMINAL for key in gone), "an open turn is gone"
         rows_made = [f"{schedule}:{nominal}" for schedule, nominal in self.made]
         assert set(rows_made) <= set(after.hashes["fires"]), "a fire is not in the ledger"
@@ -246,11 +247,7 @@ class Walk:
     def claim(self) -> None:
         beat = self.kernel.data.hgetall(self.kernel.keys["capacity"])
         expected = predict(self.stored, beat, self.kernel.now_ms(), self.last_ends)
-        here = (self.kernel.platform, self.kernel.id)
-        doorbell.watch(*here, deliver.first_look_s(here[0].settings))
-        found = self.kernel.claim(f"ses_{self.count:06}")
-        if isinstance(found, Claim):
-            deliver.watch(*here, found.session)
+        found = watching.claimed(self)
         self.answers[found.reason if isinstance(found, NoClaim) else "claimed"] += 1
         fires.check_claim(self, expected, found)
         if isinstance(found, NoClaim):

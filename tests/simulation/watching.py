@@ -7,17 +7,18 @@ a lost message may fall between the two.
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from app.core import keys
+from app.core import claims, doorbell, keys
+from app.core.sessions import Claim, NoClaim
 from tests.simulation.faults import settle
-from tests.simulation.oracle import Clock, clocks
+from tests.simulation.oracle import Clock, clocks, predict
 from tests.support import invariants
 from tests.support.invariants import Stored
-from workers import reaper, sweep
+from workers import deliver, reaper, sweep
 
 if TYPE_CHECKING:
     from tests.simulation.walk import Walk
 
-HANDOVER_MS = 10_000
+HANDOVER_MS, SOON_MS = 10_000, 1_000
 
 
 def look(walk: "Walk") -> None:
@@ -39,8 +40,27 @@ def repair(walk: "Walk") -> None:
     """The sweep: it changes hints, and nothing else."""
     sweep.sweep(walk.kernel.platform)
     after = invariants.read(walk.kernel)
+    assert is_rung(walk) or not could_claim(walk, after), "the sweep rings for none"
+    first = min(after.sets["expiring"].values(), default=float("inf"))
+    assert next_look(walk) <= max(first, walk.kernel.now_ms()), "the sweep has nobody look"
+    walk.excused -= {"ring", "expiring"}
     assert after.turns == walk.stored.turns
     assert after.sessions == walk.stored.sessions
+
+
+def claimed(walk: "Walk") -> Claim | NoClaim:
+    """One claim as a visit makes it: the ring is taken, and told is who must know of it."""
+    here = (walk.kernel.platform, walk.kernel.id)
+    here[0].clients.control.zrem(keys.READY, walk.kernel.id)
+    first_s = claims.first_look_s(here[0].settings)
+    doorbell.watch(*here, first_s)
+    found = walk.kernel.claim(f"ses_{walk.count:06}")
+    if isinstance(found, Claim):
+        doorbell.watch(*here, min(first_s, deliver.own_look_s(found.session)))
+        doorbell.to_the_back(here[0], [walk.kernel.id])
+    elif found.wake_at_ms:
+        doorbell.watch(*here, (found.wake_at_ms - walk.kernel.now_ms()) / 1000)
+    return found
 
 
 def running(stored: Stored) -> Iterator[tuple[str, Clock]]:
@@ -65,11 +85,13 @@ def next_look(walk: "Walk") -> float:
 
 
 def check(walk: "Walk", after: Stored, was_cut: str) -> None:
-    """No clock runs out, and no time to live, before the next planned look.
+    """No clock runs out, and no time to live, before the next planned look; and where a turn could
+    be claimed, its workspace is rung for, or looked at soon.
 
     Excused until the next look is what no caller can tell the reaper in time: what a message does
     that arrives after its caller has given up, and that of a cut heartbeat a session is missing
-    (its own next beats say that again).
+    (its own next beats say that again). A ring or a fire's time to live, that a death or a lost
+    message kept from being told, is made up for by the next look or sweep.
     """
     at, now = next_look(walk), walk.kernel.now_ms()
     unwatched = [(key, clock) for key, clock in running(after) if max(clock.ends_at, now) < at]
@@ -80,9 +102,27 @@ def check(walk: "Walk", after: Stored, was_cut: str) -> None:
     left = [one for one in unwatched if one[0] not in walk.excused]
     assert not left, f"unwatched until {at}: {left}"
     first = min(after.sets["expiring"].values(), default=at)
-    if was_cut and first < at:
+    if was_cut and max(first, now) < at:
         walk.excused.add("expiring")
-    assert at <= first or "expiring" in walk.excused, f"a time to live ends unwatched at {first}"
+    assert at <= max(first, now) or "expiring" in walk.excused, (
+        f"a time to live ends unwatched at {first}"
+    )
+    if at > now + SOON_MS and "ring" not in walk.excused and not is_rung(walk):
+        if was_cut:
+            walk.excused.add("ring")
+        else:
+            assert not could_claim(walk, after), "it could be claimed, and nobody is rung for"
+
+
+def is_rung(walk: "Walk") -> bool:
+    return walk.kernel.platform.clients.control.zscore(keys.READY, walk.kernel.id) is not None
+
+
+def could_claim(walk: "Walk", stored: Stored) -> bool:
+    """Whether a claim would give a turn now."""
+    beat = walk.kernel.data.hgetall(walk.kernel.keys["capacity"])
+    found = predict(stored, beat, walk.kernel.now_ms(), walk.last_ends)
+    return found.answer in stored.turns
 
 
 STEPS = {"look": 6, "repair": 1}

@@ -12,6 +12,7 @@ from typing import Any
 
 from flask import current_app, request
 
+from app.api import ownership
 from app.api.a2a.faults import Fault
 from app.api.bounds import check_prompt
 from app.api.hub import Hub, Waiter
@@ -74,6 +75,8 @@ def accept(workspace_id: str, send: Send) -> turns.Accepted:
     }
     if trace := traceparent():
         body["traceparent"] = trace
+    context_id = message.get("contextId") or ids.new("ctx")
+    ownership.check_context(workspace_id, context_id)
     taken = turns.submit(
         platform(),
         workspace_id,
@@ -81,8 +84,8 @@ def accept(workspace_id: str, send: Send) -> turns.Accepted:
             body=body,
             origin="agent" if is_agent else "chat",
             lane=turns.LANE_OF_PRIORITY[send.priority] if send.priority else None,
-            principal=token().id,
-            context_id=message.get("contextId") or ids.new("ctx"),
+            principal=token().principal,
+            context_id=context_id,
             idempotency_key=request.headers.get("Idempotency-Key"),
             repeat_key=message.get("messageId"),
             asked=message,
@@ -113,7 +116,7 @@ def _from(workspace_id: Any) -> str | None:
 
 
 def _follow(workspace_id: str, send: Send) -> turns.Accepted:
-    turn = turns.get(platform(), workspace_id, send.message["taskId"])
+    turn = ownership.turn_of(workspace_id, send.message["taskId"])
     context_id = send.message.get("contextId")
     if context_id and context_id != shapes.context_of(turn):
         raise Fault("INVALID_PARAMS", "message.contextId: not the context of this task")
@@ -122,7 +125,7 @@ def _follow(workspace_id: str, send: Send) -> turns.Accepted:
         message=send.message,
         asked=send.message,
         protocol=send.protocol,
-        principal=token().id,
+        principal=token().principal,
         idempotency_key=request.headers.get("Idempotency-Key"),
         traceparent=traceparent(),
         push=send.push,
@@ -152,7 +155,7 @@ def answer_to(workspace_id: str, send: Send) -> dict[str, Any]:
     with ExitStack() as stack:
         waiter = None
         if send.is_waiting and settings.message_wait_s:
-            waiter = stack.enter_context(hub().waiting(workspace_id, token().id))
+            waiter = stack.enter_context(hub().waiting(workspace_id, token().owner))
         taken = accept(workspace_id, send)
         if waiter:
             wait(waiter, workspace_id, taken.turn_id, has_stopped, settings.message_wait_s)
@@ -200,7 +203,7 @@ def once(
         return answer()
     here, data = platform(), platform().clients.data
     digest = hashlib.sha256(json.dumps(send.message, sort_keys=True).encode()).hexdigest()[:32]
-    key = keys.idempotency(workspace_id, "answer", token().id, name)
+    key = keys.idempotency(workspace_id, "answer", token().principal, name)
     mark_ms = round((here.settings.message_wait_s + ANSWERED_S) * 1000)
     mine = f"{digest} {ids.new('call')}"
     found = None if data.set(key, mine, nx=True, px=mark_ms) else data.get(key)

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api import models, views
+from app.api import models, ownership, views
 from app.api.a2a import sending
 from app.api.a2a.blueprint import blueprint
 from app.api.operation import answer, operation, platform, validated
@@ -82,7 +82,7 @@ def _told(taken: turns.Accepted) -> str:
 def show_queue_entry(workspace_id: str, queue_id: str) -> Response:
     """One accepted message: where it is, or what came back."""
     workspaces.require(platform(), workspace_id)
-    turn = turns.get(platform(), workspace_id, queue_id)
+    turn = ownership.turn_of(workspace_id, queue_id)
     session = turns.session_of(platform(), workspace_id, turn)
     shown = views.session(workspace_id, session, platform().now_ms()) if session else None
     entry = {"queue_id": turn.id, "status": turn.state, "session": shown}

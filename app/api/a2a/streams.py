@@ -15,6 +15,7 @@ import structlog
 from flask import Response, request
 from redis.exceptions import RedisError
 
+from app.api import ownership
 from app.api.a2a import sending
 from app.api.a2a.faults import Fault
 from app.api.a2a.telling import Teller
@@ -68,7 +69,7 @@ class Stream:
 def send(workspace_id: str, wanted: sending.Send, form: Form) -> Response:
     """Accept a message and stream what comes of it."""
     with ExitStack() as stack:
-        follower = stack.enter_context(sending.hub().following([workspace_id], token().id))
+        follower = stack.enter_context(sending.hub().following([workspace_id], token().owner))
         taken = sending.accept(workspace_id, wanted)
         turn = turns.get(platform(), workspace_id, taken.turn_id)
         body, result = turns.read_parts(platform(), workspace_id, turn.id)
@@ -90,8 +91,8 @@ def subscribe(workspace_id: str, turn_id: str, form: Form) -> Response:
         Fault: -32004, it has ended.
     """
     with ExitStack() as stack:
-        follower = stack.enter_context(sending.hub().following([workspace_id], token().id))
-        turn = turns.get(platform(), workspace_id, turn_id)
+        follower = stack.enter_context(sending.hub().following([workspace_id], token().owner))
+        turn = ownership.turn_of(workspace_id, turn_id)
         if turn.state in TERMINAL:
             raise Fault("UNSUPPORTED_OPERATION", f"the task has ended: {turn.state}")
         body, result = turns.read_parts(platform(), workspace_id, turn_id)

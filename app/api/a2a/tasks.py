@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
+from app.api import ownership
 from app.api.a2a import sending
 from app.api.a2a.faults import Fault
 from app.api.operation import platform, token
@@ -23,7 +24,7 @@ def get(workspace_id: str, turn_id: str, history_length: int | None) -> dict[str
     """One task as it is now."""
     if history_length is not None and history_length < 0:
         raise Fault("INVALID_PARAMS", "historyLength: 0 or more")
-    turn = turns.get(platform(), workspace_id, turn_id)
+    turn = ownership.turn_of(workspace_id, turn_id)
     body, result = turns.read_parts(platform(), workspace_id, turn_id)
     return shapes.task(turn, body, result, history_length=history_length)
 
@@ -34,13 +35,15 @@ def cancel(workspace_id: str, turn_id: str) -> dict[str, Any]:
     Raises:
         Fault: -32002, it has ended.
     """
-    turn = turns.get(platform(), workspace_id, turn_id)
+    turn = ownership.turn_of(workspace_id, turn_id)
     if turn.state in TERMINAL:
         raise Fault("TASK_NOT_CANCELABLE", f"the task has ended: {turn.state}")
     wait_s = platform().settings.message_wait_s
     with ExitStack() as stack:
         waiter = (
-            stack.enter_context(sending.hub().waiting(workspace_id, token().id)) if wait_s else None
+            stack.enter_context(sending.hub().waiting(workspace_id, token().owner))
+            if wait_s
+            else None
         )
         outcome = turns.cancel(platform(), workspace_id, turn_id, "canceled by an A2A client")
         if outcome == "canceling" and waiter:
@@ -59,7 +62,7 @@ def listed(workspace_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
     if length is not None and length < 0:
         raise Fault("INVALID_PARAMS", "historyLength: 0 or more")
     since_ms = _ms(params["statusTimestampAfter"]) if "statusTimestampAfter" in params else None
-    wanted = _wanted(params)
+    wanted = _wanted(workspace_id, params)
     after = _place(params["pageToken"]) if params.get("pageToken") else None
     found = changed.page(
         platform(),
@@ -86,13 +89,17 @@ def listed(workspace_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _wanted(params: Mapping[str, Any]) -> Callable[[Turn], bool] | None:
+def _wanted(workspace_id: str, params: Mapping[str, Any]) -> Callable[[Turn], bool] | None:
     context_id, state = params.get("contextId"), params.get("status")
-    if not context_id and not state:
+    is_limited = not ownership.sees_all(workspace_id)
+    if not context_id and not state and not is_limited:
         return None
+    caller = token().principal
     states = shapes.turn_states(state) if state else None
 
     def check(turn: Turn) -> bool:
+        if is_limited and turn.principal != caller:
+            return False
         is_there = not context_id or shapes.context_of(turn) == context_id
         return is_there and (states is None or turn.state in states)
 
@@ -124,7 +131,7 @@ def _place(text: str) -> Place:
 
 def put_push(workspace_id: str, params: Mapping[str, Any], protocol: str) -> dict[str, Any]:
     """Write one; one of the same id is replaced."""
-    turn = turns.get(platform(), workspace_id, params.get("taskId", ""))
+    turn = ownership.turn_of(workspace_id, params.get("taskId", ""))
     config = push_config(params, protocol, turn.id)
     return shown_push(push.put(platform(), workspace_id, config))
 
@@ -142,12 +149,13 @@ def push_config(params: Mapping[str, Any], protocol: str, turn_id: str = "") -> 
         config_id=config_id,
         token=params.get("token", ""),
         authentication=params.get("authentication"),
+        principal=token().principal,
     )
 
 
 def get_push(workspace_id: str, turn_id: str, config_id: str) -> dict[str, Any]:
     """One configuration; without an id the first."""
-    turn = turns.get(platform(), workspace_id, turn_id)
+    turn = ownership.turn_of(workspace_id, turn_id)
     if not config_id and turn.push:
         config_id = turn.push[0]
     return shown_push(push.get(platform(), workspace_id, turn_id, config_id))
@@ -155,19 +163,22 @@ def get_push(workspace_id: str, turn_id: str, config_id: str) -> dict[str, Any]:
 
 def list_push(workspace_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Every configuration of a task: few, so always one page."""
-    turn = turns.get(platform(), workspace_id, params.get("taskId", ""))
+    turn = ownership.turn_of(workspace_id, params.get("taskId", ""))
     found = push.of_turn(platform(), workspace_id, turn)
     return {"configs": [shown_push(one) for one in found], "nextPageToken": ""}
 
 
 def remove_push(workspace_id: str, turn_id: str, config_id: str) -> None:
     """Remove one; that it is gone already is no error."""
-    push.remove(platform(), workspace_id, turn_id, config_id)
+    turn = ownership.turn_of(workspace_id, turn_id)
+    push.remove(platform(), workspace_id, turn.id, config_id)
 
 
 def shown_push(config: push.Config) -> dict[str, Any]:
-    """A configuration in the form of 1.0."""
+    """A configuration in the form of 1.0; its secrets only for who wrote it."""
     shown: dict[str, Any] = {"id": config.id, "taskId": config.task_id, "url": config.url}
+    if config.principal != token().principal:
+        return shown
     if config.token:
         shown["token"] = config.token
     if config.authentication:

@@ -39,6 +39,7 @@ class Token(BaseModel):
     created_at: str | None
     expires_at: str | None
     parent: str | None
+    made_by: str | None
 
 
 class MadeToken(Token):
@@ -54,7 +55,9 @@ class Tokens(BaseModel):
 
 
 class LoginLink(BaseModel):
-    """Opens the UI once. ``absolute_url``: at TURNKEEPER_PUBLIC_URL, else as asked for."""
+    """Opens the UI once. ``absolute_url``: at TURNKEEPER_PUBLIC_URL, else as asked for on this
+    machine, else the path alone.
+    """
 
     url: str
     absolute_url: str

@@ -37,8 +37,9 @@ turn.remote = outcome == 'input_required' and session.remote
   and {task = session.remote, context = session.remote_context} or nil
 local again = RETRIED[outcome] and retry(turn, session, outcome)
 if not again and not move(turn, outcome, by, facts) then return refuse('illegal_transition', {state = turn.state}) end
--- Where very few turns are kept, the move may have forgotten this one too.
-if redis.call('HEXISTS', K.turns, turn.id) == 1 then redis.call('HSET', K.results, turn.id, A.result) end
+-- One that is tried again has no answer yet. Where very few turns are kept, the move may have
+-- forgotten this one too.
+if not again and redis.call('HEXISTS', K.turns, turn.id) == 1 then redis.call('HSET', K.results, turn.id, A.result) end
 settle_note(session, turn, outcome)
 for _, hit in ipairs(cjson.decode(A.limits)) do emit('LIMIT_HIT', turn, session, hit[2], hit[1]) end
 if A.note ~= '' then emit('SESSION_CHECKPOINTED', turn, session, '{"note":' .. A.note .. '}') end

@@ -1,15 +1,16 @@
 -- Queues what an ended turn asked again, as a new turn that names it: once for each turn, unless
 -- `again` is 1. A dead letter is settled by it. Of a fire it is another fire of its schedule, at
 -- this moment and with the schedule as it is at its claim: the ledger keeps the end of the first.
+-- A run of replays leaves alone what was discarded after it was chosen.
 -- `body`: what it asks in the caller's words; empty: what the old one asked.
 -- @keys live schedules
 -- @args turn_id new_id again run_id body
--- @returns {"accepted" | "replayed", turn id, depth, oldest wait ms, session age ms, runnable 0|1}
+-- @returns {"accepted" | "replayed" | "discarded", turn id, depth, oldest wait ms, session age ms, runnable 0|1}
 -- @returns refused: workspace_not_found, workspace_removed, turn_not_found, illegal_transition
 -- @returns refused: schedule_not_found, queue_full
 -- @include bound room ledger settle
 local COPIED = {'lane', 'origin', 'max_wait_ms', 'context_id', 'redeliver', 'max_attempts',
-  'schedule_id', 'overlap_policy', 'from_workspace_id'}
+  'schedule_id', 'overlap_policy', 'from_workspace_id', 'principal'}
 local status = redis.call('HGET', K.workspace, 'status')
 if not status then return refuse('workspace_not_found') end
 if status == 'removed' then return refuse('workspace_removed') end
@@ -20,6 +21,7 @@ if not TERMINAL[old.state] then return refuse('illegal_transition', {state = old
 if old.replayed_as and (A.again ~= '1' or old.replayed_as == A.new_id) then
   return taken('replayed', old.replayed_as, runnable())
 end
+if A.run_id ~= '' and old.discarded_at then return taken('discarded', old.id, runnable()) end
 if old.schedule_id and not read(K.schedules, old.schedule_id) then
   return refuse('schedule_not_found', {schedule_id = old.schedule_id})
 end

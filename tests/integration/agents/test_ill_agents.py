@@ -156,6 +156,26 @@ def test_without_a_free_hold_slot_the_turn_waits_and_says_so(real_redis: redis.R
         assert second.turn(two).losses == 0
 
 
+def test_one_workspace_holds_half_of_the_slots_and_the_others_go_on(
+    real_redis: redis.Redis,
+) -> None:
+    go = threading.Event()
+    with (
+        receiver(held_for(go, BARE)) as told,
+        receiver(BARE) as quick,
+        site_on(real_redis, hold_slots=4) as site,
+    ):
+        first, second = old(site, told, max_concurrent=10), old(site, quick, "w2")
+        ids = [first.submit().turn_id for _ in range(5)]
+        site.until(lambda: first.events("LIMIT_HIT"))
+        named = {"limit_count": 2, "measured_count": 2, "setting": "TURNKEEPER_HOLD_SLOTS"}
+        assert named.items() <= first.events("LIMIT_HIT")[0]["payload"].items()
+        assert len(sent(told)) == 2
+        assert site.ended(second, second.submit().turn_id).state == "completed"
+        go.set()
+        assert {site.ended(first, one).state for one in ids} == {"completed"}
+
+
 def test_the_ceiling_ends_a_deaf_agent_that_holds_its_answer(real_redis: redis.Redis) -> None:
     settings = {"ceiling_s": 3, "checkpoint_grace_s": 1, "cancel_grace_s": 0.5}
     with receiver(receivers.hang, BARE) as told, site_on(real_redis, **settings) as site:

@@ -266,7 +266,7 @@ def test_a_quiet_stream_is_pinged_and_a_revoked_token_ends_it(make: Make) -> Non
     site = make(a2a_ping_s=0.05, stream_ping_s=0.2)
     site.workspace("w1")
     turn_id = send(site)
-    token = site.token("send")
+    token = site.token("read", "send")
     path = f"{BASE}/tasks/{turn_id}:subscribe"
     response = site.ask("GET", path, token=token, headers=JSON)
     stream = Stream(response)

@@ -25,7 +25,7 @@ PUBLIC = {
 }
 # Not in the document, for they are for a person; refusals there are pages.
 PAGES = {
-    **dict.fromkeys(("/", "/login", "/static/<path:name>"), "public"),
+    **dict.fromkeys(("/", "/login", "/logout", "/static/<path:name>"), "public"),
     **dict.fromkeys(("/w/<workspace_id>", "/w/<workspace_id>/<tab>"), "read"),
     **dict.fromkeys(("/settings", "/health"), "admin"),
 }

@@ -67,6 +67,9 @@ def test_the_checkup_is_for_an_admin(site: Web) -> None:
 def test_a_login_link_is_whole_as_asked_for_or_as_configured(site: Web) -> None:
     link = site.ok("POST", "/admin/login-links")
     assert link["absolute_url"] == "http://localhost" + link["url"]
+    for host in ("evil.example", "localhost.evil.example", "localhost@evil.example"):
+        link = site.ok("POST", "/admin/login-links", headers={"Host": host})
+        assert link["absolute_url"] == link["url"]
     with web(fake_clients(), public_url="https://tk.example/") as public:
         link = public.ok("POST", "/admin/login-links")
         assert link["absolute_url"] == "https://tk.example" + link["url"]

@@ -3,14 +3,16 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import structlog
 
-from app.core import keys
+from app.core import keys, tokens
 from app.core.telemetry import configure_logs
+from tests.support.wait import wait_until
 from tests.unit.api.web import ADMIN, Web, fake_clients, web
 
 
@@ -79,6 +81,80 @@ def test_an_operator_that_registers_an_agent_gets_a_token_for_it_alone(site: Web
     assert site.ok("POST", "/registry/register", {"id": "w8"}, token=mere)["auth_token"] is None
 
 
+def test_an_agents_token_ends_with_that_of_who_registered_it(site: Web) -> None:
+    body = {"name": "t", "scopes": ["runtime", "operate"], "expires_in_s": 60}
+    maker = site.ok("POST", "/admin/tokens", body)
+    text = site.ok("POST", "/registry/register", {"id": "w9"}, token=maker["token"])["auth_token"]
+    rows = {row["name"]: row for row in site.ok("GET", "/admin/tokens")["tokens"]}
+    child = rows["runtime of w9"]
+    assert (child["made_by"], child["expires_at"]) == (maker["id"], maker["expires_at"])
+    new = site.ok("POST", f"/admin/tokens/{maker['id']}/rotate", {"grace_s": 0})
+    beat = ("POST", "/workspaces/w9/heartbeat", {})
+    assert site.ask(*beat, token=text).status_code == 200, "rotated, not revoked"
+    site.ok("DELETE", f"/admin/tokens/{new['id']}")
+    assert site.ask(*beat, token=text).status_code == 401
+
+
+def test_the_newest_tokens_of_an_agent_are_kept_and_others_of_the_name_too(site: Web) -> None:
+    body = {"name": "runtime of w9", "scopes": ["runtime"], "workspaces": ["w9"]}
+    own = site.ok("POST", "/admin/tokens", body)["token"]
+    texts = [site.ok("POST", "/registry/register", {"id": "w9"})["auth_token"] for _ in range(7)]
+    given = [
+        site.ask("POST", "/workspaces/w9/heartbeat", {}, token=text).status_code
+        for text in (own, *texts)
+    ]
+    assert given == [200, 401, 401, 200, 200, 200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("scope", "body"),
+    [
+        ("read", {"workspace_id": "w2"}),  # not an agent's token
+        ("runtime", {"workspace_id": "w2"}),  # not its workspace
+        ("runtime", {"workspace_id": 7}),  # no heartbeat
+    ],
+)
+def test_a_heartbeat_that_is_refused_is_counted(scope: str, body: dict[str, Any]) -> None:
+    with web(fake_clients(), agent_rate_limit_per_min=20) as small:
+        small.workspace("w1")
+        small.workspace("w2")
+        token = small.token(scope, workspaces=("w1",))
+        given = [
+            small.ask("POST", "/registry/heartbeat", body, token=token).status_code
+            for _ in range(40)
+        ]
+        assert given[0] in (403, 422) and given[-1] == 429
+
+
+def poll_while(site: Web, token: str, happens: Callable[[], object]) -> Any:
+    """The answer to a poll that waits already when this happens and then a turn is laid out."""
+    hub = site.app.extensions["turnkeeper"].hub
+    path, before = "/workspaces/w1/turns/next?wait_s=20&instance=i", hub.waiting_count
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(site.ask, "GET", path, None, token)
+        wait_until(lambda: hub.waiting_count > before, 10)
+        happens()
+        site.send("w1", "for its agent alone")
+        site.bound("w1")
+        return answer.result(30)
+
+
+@pytest.mark.parametrize("is_revoked", [True, False])
+def test_an_open_poll_of_a_revoked_token_gets_no_turn(is_revoked: bool) -> None:
+    with web(fake_clients(), poll_wait_max_s=20) as waiting:
+        waiting.workspace("w1")
+        body = {"name": "t", "scopes": ["runtime"], "workspaces": ["w1"]}
+        made = waiting.ok("POST", "/admin/tokens", body)
+
+        def revoke() -> None:
+            if is_revoked:
+                waiting.ok("DELETE", f"/admin/tokens/{made['id']}")
+
+        answer = poll_while(waiting, made["token"], revoke)
+        assert answer.status_code == (401 if is_revoked else 200)
+        assert ("for its agent alone" in answer.text) != is_revoked
+
+
 # ---- The browser's cookie
 
 
@@ -128,6 +204,34 @@ def test_a_cookie_changes_nothing_for_another_site(site: Web) -> None:
     assert with_cookie(site, "GET", "/w/w1", cookie) == 200
 
 
+def test_a_cookie_reads_nothing_for_another_page_of_this_host(site: Web) -> None:
+    cookie = cookie_of(site)
+    for path in ("/workspaces/w1", "/workspaces", "/w/w1", "/", "/workspaces/w1/events/stream"):
+        for other in ("same-site", "cross-site"):
+            assert with_cookie(site, "GET", path, cookie, Sec_Fetch_Site=other) == 401, path
+        for own in ("same-origin", "none"):
+            assert with_cookie(site, "GET", path, cookie, Sec_Fetch_Site=own) == 200, path
+
+
+def test_a_link_leads_to_a_page_and_to_nothing_else(site: Web) -> None:
+    cookie = cookie_of(site)
+    step = {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Mode": "navigate"}
+    document, frame = {**step, "Sec_Fetch_Dest": "document"}, {**step, "Sec_Fetch_Dest": "iframe"}
+    for path in ("/", "/w/w1"):
+        assert with_cookie(site, "GET", path, cookie, **document) == 200
+        assert with_cookie(site, "GET", path, cookie, **frame) == 401
+    assert with_cookie(site, "GET", "/workspaces/w1", cookie, **document) == 401
+
+
+def test_a_cookie_takes_no_turn(site: Web) -> None:
+    path = "/workspaces/w1/turns/next?instance=i&wait_s=0"
+    cookie = cookie_of(site)
+    text = cookie.partition("=")[2]
+    assert with_cookie(site, "GET", path, cookie, Sec_Fetch_Site="same-origin") == 401
+    assert with_cookie(site, "GET", path, cookie) == 401
+    assert site.ask("GET", path, token=text).status_code == 200
+
+
 def test_a_login_goes_with_the_token_it_came_from(site: Web) -> None:
     token = site.token("read")
     cookie, unused = cookie_of(site, token), code_of(site, token)
@@ -139,6 +243,64 @@ def test_a_login_goes_with_the_token_it_came_from(site: Web) -> None:
     assert with_cookie(site, "GET", "/w/w1", cookie) == 401
     assert with_cookie(site, "GET", "/w/w1", second) == 401
     assert site.ask("GET", unused, token=None).status_code == 401
+
+
+@pytest.mark.parametrize("is_root", [False, True])
+def test_the_logins_of_a_token_share_its_rate_and_its_places(is_root: bool) -> None:
+    with web(fake_clients(), rate_limit_per_min=600, streams_per_token_max=2) as small:
+        small.workspace("w1")
+        parent = ADMIN if is_root else small.token("read")
+        first, *others = (cookie_of(small, parent).partition("=")[2] for _ in range(4))
+        others.append(cookie_of(small, first).partition("=")[2])  # the login of a login
+        open_ = [
+            small.ask("GET", "/workspaces/w1/events/stream", token=text, buffered=False)
+            for text in (parent, *others)
+        ]
+        assert [answer.status_code for answer in open_] == [200, 200, 503, 503, 503]
+        for answer in open_:
+            answer.close()
+        other = small.token("read")
+        given = [
+            small.ask(
+                "GET", "/workspaces/w1", token=(parent, first, *others)[number % 6]
+            ).status_code
+            for number in range(1500)
+        ]
+        assert 590 <= given.count(200) <= 1200 and given.count(429) >= 300
+        assert small.ask("GET", "/workspaces/w1", token=other).status_code == 200
+
+
+def test_of_the_logins_of_one_token_the_newest_are_kept() -> None:
+    with web(fake_clients(), logins_per_token_max=3) as small:
+        small.workspace("w1")
+        one, other = small.token("read"), small.token("read")
+        kept = cookie_of(small, other)
+        cookies = [cookie_of(small, one) for _ in range(3)]
+        cookies += [cookie_of(small, cookies[-1].partition("=")[2]) for _ in range(2)]
+        given = [with_cookie(small, "GET", "/w/w1", cookie) for cookie in cookies]
+        assert given == [401, 401, 200, 200, 200]
+        assert with_cookie(small, "GET", "/w/w1", kept) == 200, "of another token"
+
+
+def test_a_login_looks_at_its_own_parent_and_not_at_every_token(site: Web) -> None:
+    code = code_of(site, site.token("read"))
+    control = site.platform.clients.control
+    control.hset(keys.TOKENS, "of-another", "no record")  # whoever reads them all, stumbles
+    assert site.ask("GET", code, token=None).status_code == 302
+
+
+def test_logging_out_ends_this_login_alone(site: Web) -> None:
+    cookie, other = cookie_of(site), cookie_of(site)
+    assert 'action="/logout"' in site.ask("GET", "/", token=None, headers={"Cookie": cookie}).text
+    assert with_cookie(site, "POST", "/logout", cookie, Sec_Fetch_Site="cross-site") == 401
+    assert with_cookie(site, "GET", "/w/w1", cookie) == 200
+    answer = site.ask("POST", "/logout", token=None, headers={"Cookie": cookie})
+    assert answer.status_code == 303 and "Max-Age=0" in answer.headers["Set-Cookie"]
+    assert with_cookie(site, "GET", "/w/w1", cookie) == 401
+    assert with_cookie(site, "GET", "/w/w1", other) == 200
+    kept = site.token("read")
+    assert with_cookie(site, "POST", "/logout", f"{tokens.COOKIE}={kept}") == 303
+    assert site.ask("GET", "/workspaces/w1", token=kept).status_code == 200, "no login"
 
 
 def test_a_login_ends_no_later_than_its_token(site: Web) -> None:

@@ -43,7 +43,7 @@ def test_top_prints_once_off_a_terminal_attention_first(api: FakeApi, run: Run) 
 
 def test_a_row_without_a_session_or_a_heartbeat_has_no_clocks() -> None:
     row = ROW | {"sessions": [], "heartbeat_age_s": None, "waiting": 0, "next_fire_at": None}
-    assert cells(row)[2:7] == ["-", "never", "-", "0", "-"]
+    assert cells(row)[3:8] == ["-", "never", "-", "0", "-"]
 
 
 @pytest.mark.parametrize(("status", "exit_code"), [("ok", 0), ("warn", 0), ("fail", 1)])
@@ -61,6 +61,10 @@ def test_login_prints_the_whole_address(api: FakeApi, run: Run) -> None:
     link = {"url": "/login?code=c", "absolute_url": "https://tk.example/login?code=c"}
     api.on("POST", "/admin/login-links", (201, link))
     assert run("login").stdout == "https://tk.example/login?code=c\n"
+    link["absolute_url"] = link["url"]
+    api.on("POST", "/admin/login-links", (201, link))
+    said = run("login").stdout
+    assert said.startswith("http") and said.endswith("/login?code=c\n")
 
 
 @pytest.mark.parametrize("command", ["history", "fires"])

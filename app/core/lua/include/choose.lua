@@ -21,7 +21,7 @@ local function candidate(lane, fresh, last, any_back)
   local back = any_back and redis.call('ZRANGEBYSCORE', K.returned, low, low + SPAN - 1, 'LIMIT', 0, 1)
   if back and back[1] then
     local turn = read(K.turns, back[1])
-    return {lane = lane, id = turn.id, at = turn.accepted_at, wait = turn.max_wait_ms, back = true}
+    return {lane = lane, id = turn.id, at = entry_ms(turn.entry), wait = turn.max_wait_ms, back = true}
   end
   if (tonumber(fresh or 0)) < 1 then return nil end
   local entry, fields = head(lane, last)

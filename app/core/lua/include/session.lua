@@ -1,6 +1,6 @@
 -- Keeping and ending sessions.
 -- @keys sessions live ended inbox zombies bound workspace notes
--- @include lane room cron timing
+-- @include lane room cron timing filing
 local function keep(session)
   local text = cjson.encode(session)
   redis.call('HSET', K.sessions, session.id, text)
@@ -14,7 +14,7 @@ local function close(session, turn, mechanism, facts)
   keep(session)
   redis.call('ZREM', K.live, session.id)
   redis.call('ZREM', K.inbox, session.id)
-  redis.call('ZADD', K.ended, NOW_TEXT, session.id)
+  file(K.ended, session.id)
   local over = redis.call('ZCARD', K.ended) - 2 * tonumber(A.turns_kept)
   if over > 0 then
     for _, id in ipairs(redis.call('ZRANGE', K.ended, 0, math.min(over, 4) - 1)) do

@@ -5,6 +5,6 @@
 local function settle(turn)
   redis.call('HSET', K.turns, turn.id, cjson.encode(turn))
   if redis.call('ZREM', K.dead, turn.id) == 0 then return end
-  redis.call('ZADD', K.done, NOW, turn.id)
+  file(K.done, turn.id)
   forget_oldest()
 end

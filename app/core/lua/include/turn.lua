@@ -1,7 +1,7 @@
 -- Moves turns between states by the table, keeps the cron ledger in step, settles the ended.
 -- @keys turns bodies results open done dead expiring changed
 -- @keys lane_urgent lane_chat lane_task lane_cron lane_info
--- @include fires row forget
+-- @include fires row forget filing
 local GROUP = 'turnkeeper'
 
 local saved_text -- the record written last
@@ -38,7 +38,7 @@ local function move(turn, to, mechanism, facts)
     redis.call('XACK', K['lane_' .. turn.lane], GROUP, turn.entry)
     redis.call('XDEL', K['lane_' .. turn.lane], turn.entry)
     redis.call('ZREM', K.open, turn.id)
-    redis.call('ZADD', to == 'dead' and K.dead or K.done, NOW_TEXT, turn.id)
+    file(to == 'dead' and K.dead or K.done, turn.id)
   end
   expire_later(turn)
   save(turn)
