@@ -18,7 +18,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet
 	--generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help run test fmt lint types imports unit contract integration e2e agents seeds sim bench docs \
+.PHONY: help run test fmt lint types imports unit contract integration e2e agents seeds sim nightly bench docs \
 	audit lock clean servers
 
 help: ## list the targets
@@ -64,6 +64,9 @@ seeds: .venv/stamp-test servers ## the two field reports as told
 
 sim: .venv/stamp-test servers ## random interleavings, and months of schedules, in virtual time
 	@$(PYTEST) tests/simulation
+
+nightly: .venv/stamp-test servers ## what takes hours: two million steps, chaos, clocks in real time
+	@$(BIN)/python -m pytest -m nightly tests
 
 bench: .venv/stamp-test ## the speeds of this machine, as ratios to a raw loop
 	@$(BIN)/python -m tests.bench

@@ -50,6 +50,27 @@ def logged(here: World) -> str:
     return "\n".join(process.output() for process in here.processes.values())
 
 
+def handed_out(here: World, turn_id: str) -> list[str]:
+    """Secrets that the platform gives, or is given, on the way."""
+    hook = {"url": "https://hooks.example/", "events": ["TURN_DEAD"]}
+    given = [here.ask("POST", "/admin/webhooks", hook)["secret"]]
+    auth = {"scheme": "Bearer", "credentials": "agent-5ecret-4"}
+    there = {"id": "elsewhere", "agent_url": "https://agent.example/", "agent_auth": auth}
+    here.ask("POST", "/workspaces", there)
+    push = {
+        "url": "https://push.example/",
+        "token": "push-5ecret-5",
+        "authentication": {"scheme": "Bearer", "credentials": "push-5ecret-6"},
+    }
+    path = f"/workspaces/keeper/a2a/tasks/{turn_id}/pushNotificationConfigs"
+    answer = here.call("POST", path, push, **{"A2A-Version": "1.0"})
+    assert answer.is_success, answer.text
+    link = here.ask("POST", "/admin/login-links", {})["url"]
+    cookie = here.call("GET", link).headers["Set-Cookie"]
+    given += [link.partition("code=")[2], cookie.partition("=")[2].partition(";")[0]]
+    return [*given, "agent-5ecret-4", "push-5ecret-5", "push-5ecret-6"]
+
+
 def refused(here: World, schedule: str) -> str:
     """What is answered to requests that are wrong in many ways and hold a secret each."""
     bodies = [
@@ -78,6 +99,7 @@ def test_no_secret_is_in_logs_events_errors_metrics_or_process_titles(here: Worl
     scene.wait_for(turns[0], "running")
     seen = titles(here)
     errors = refused(here, schedules)
+    secrets = [PROMPT, MESSAGE, ADDRESS, token, ADMIN, *handed_out(here, turns[1])]
     for turn_id in turns:
         scene.wait_for(turn_id, "completed")
     here.call("GET", "/nowhere", Authorization=f"Bearer {token}")
@@ -89,7 +111,7 @@ def test_no_secret_is_in_logs_events_errors_metrics_or_process_titles(here: Worl
         "logs": wait_until(lambda: logged(here), 5),
     }
     for place, text in places.items():
-        for secret in (PROMPT, MESSAGE, ADDRESS, token, ADMIN):
+        for secret in secrets:
             assert secret not in text, f"{secret} in {place}: {_around(text, secret)}"
 
 

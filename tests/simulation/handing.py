@@ -1,4 +1,4 @@
-"""A step of a walk: an agent of the worker's own process is handed its turn and begins at once."""
+"""Steps of a walk: an agent is handed its turn, and begins at once or later."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -10,7 +10,7 @@ from app.core.records import Session
 if TYPE_CHECKING:
     from tests.simulation.walk import Walk
 
-STEPS: Mapping[str, int] = {"hand_over": 4}
+STEPS: Mapping[str, int] = {"hand_over": 4, "deliver": 3}
 
 
 def hand_over(walk: "Walk") -> None:
@@ -26,4 +26,9 @@ def hand_over(walk: "Walk") -> None:
         walk.write(act)
 
 
-ACTS: Mapping[str, Callable[["Walk"], object]] = {"hand_over": hand_over}
+def deliver(walk: "Walk") -> None:
+    """An agent elsewhere has the turn, and has not begun."""
+    walk.write(walk.kernel.deliver)
+
+
+ACTS: Mapping[str, Callable[["Walk"], object]] = {"hand_over": hand_over, "deliver": deliver}

@@ -8,10 +8,13 @@ from collections import Counter
 
 import pytest
 
+from app.core import scripts
+from app.core.states import LANES
 from tests.simulation import fires
 from tests.simulation.shrinking import steps_of
 from tests.simulation.walk import STEPS as EVERYTHING
 from tests.simulation.walking import FOUND, walked
+from tests.support import invariants, near_reading
 
 SEEDS = range(20)
 STEPS = 2500
@@ -148,6 +151,21 @@ OF_FIRES = {
 }
 
 
+# Scripts that no walk runs, by where they are tried instead.
+ELSEWHERE = {
+    "of the control side: tests/contract, tests/integration": "admit agent_watch agents_due "
+    "dispatcher login replay_run_put token_swap watch_all webhook_put",
+    "lines of webhooks and pushes: test_deliveries.py": "line_close line_open line_settle "
+    "line_take trim",
+    "memories: test_memories.py": "memory_delete memory_put memory_read memory_seen memory_seq "
+    "memory_tell",
+    "agents behind addresses: tests/integration/agents": "agent_hold agent_push",
+    "schedules come and go: test_month.py, tests/contract": "schedule_remove forecast",
+    "what only tells: tests/contract": "alert append",
+    "walked, by a platform of its own: letters.py": "bury",
+}
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_interleaving_keeps_every_turn_in_one_state_and_one_place(seed: int) -> None:
     walk = walked(seed, STEPS)
@@ -168,6 +186,29 @@ def test_every_interleaving_of_fires_keeps_to_their_overlap_policies(seed: int) 
 
 def test_a_run_takes_a_hundred_thousand_steps() -> None:
     assert len(SEEDS) * STEPS * 2 >= 100_000
+
+
+def test_what_is_read_nearby_is_what_the_protocol_gives() -> None:
+    walk = walked(5, 600)
+    wanted = [("hash", walk.kernel.keys[name]) for name in invariants.HASHES]
+    wanted += [("zset", walk.kernel.keys[name]) for name in invariants.SETS]
+    wanted += [("stream", walk.kernel.keys[f"lane_{lane}"]) for lane in LANES]
+    near = near_reading.read(near_reading.of_fake(walk.kernel.data), wanted)
+    said = invariants.by_protocol(walk.kernel, wanted)
+    assert sum(map(bool, said)) > 20
+    for name, nearby, row in zip(wanted, near, said, strict=True):
+        assert sorted(nearby) == sorted(row), name
+        assert not isinstance(row, dict) or nearby == row, name
+
+
+def test_every_script_is_walked_or_has_its_test_elsewhere() -> None:
+    by_sha = {script.sha: name for name, script in scripts.load().items()}
+    ran = set[str]()
+    for seed in range(3):
+        ran |= {by_sha[sha] for sha in walked(seed, STEPS).line.ran}
+    elsewhere = {name for names in ELSEWHERE.values() for name in names.split()}
+    assert ran | elsewhere == set(by_sha.values()), "a new script needs either"
+    assert not ran & elsewhere, "and not both"
 
 
 @pytest.mark.nightly

@@ -41,6 +41,7 @@ class Unsteady:
     def __init__(self, client: Any, look: Callable[[], Any]) -> None:
         self._client, self._look = client, look
         self._left, self._fault = 0, ""
+        self.ran: set[str] = set()
         self.cut: Message | None = None
         self.late: list[Message] = []
         self.doubled: tuple[Any, Any] | None = None
@@ -63,6 +64,8 @@ class Unsteady:
             return self._client.execute_command("EVAL", source, *message.words[2:])
 
     def execute_command(self, *words: Any) -> Any:
+        if words[0] == "EVALSHA":
+            self.ran.add(words[1])
         if self._left == 0 or words[0] != "EVALSHA":
             return self._client.execute_command(*words)
         self._left -= 1

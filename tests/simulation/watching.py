@@ -7,7 +7,8 @@ a lost message may fall between the two.
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from app.core import claims, doorbell, keys
+from app.core import claims, doorbell, keys, sessions
+from app.core.records import Session
 from app.core.sessions import Claim, NoClaim
 from tests.simulation.faults import settle
 from tests.simulation.oracle import Clock, clocks, predict
@@ -46,6 +47,17 @@ def repair(walk: "Walk") -> None:
     walk.excused -= {"ring", "expiring"}
     assert after.turns == walk.stored.turns
     assert after.sessions == walk.stored.sessions
+
+
+def stall(walk: "Walk") -> None:
+    """Work that has not advanced for so long is marked, once."""
+    now, limit_ms = walk.kernel.now_ms(), walk.random.choice([1_000, 600_000])
+    for key in walk.stored.sets["live"]:
+        one = walk.stored.sessions[key]
+        is_due = "started_at" in one and now - one["progress_at"] >= limit_ms
+        session = Session.parse(walk.stored.hashes["sessions"][key])
+        marked = sessions.mark_stalled(walk.kernel.platform, walk.kernel.id, session, limit_ms, "x")
+        assert marked == (is_due and "stalled_at" not in one), one
 
 
 def claimed(walk: "Walk") -> Claim | NoClaim:
@@ -125,5 +137,5 @@ def could_claim(walk: "Walk", stored: Stored) -> bool:
     return found.answer in stored.turns
 
 
-STEPS = {"look": 6, "repair": 1}
-ACTS: "dict[str, Callable[[Walk], None]]" = {"look": look, "repair": repair}
+STEPS = {"look": 6, "repair": 1, "stall": 2}
+ACTS: "dict[str, Callable[[Walk], None]]" = {"look": look, "repair": repair, "stall": stall}

@@ -125,6 +125,9 @@ class Kernel:
         bound = {"prompt": "do it", "digest": "d"}
         sessions.bind(self.platform, self.id, session, bound, inbox)
 
+    def deliver(self, session: Session) -> None:
+        sessions.deliver(self.platform, self.id, session.id, session.fence)
+
     def hand_over(self, session: Session, instance: str = "i") -> list[dict[str, Any]]:
         bound = {"prompt": "do it", "digest": "d"}
         return sessions.hand_over(self.platform, self.id, session, bound, instance)
