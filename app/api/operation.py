@@ -315,26 +315,25 @@ def refuse_head() -> None:
 def _presented() -> str | None:
     """The bearer token, or the cookie of a browser that asks from our own pages.
 
-    A cookie never authorizes a change asked for by another site, nor a WebSocket, which another
-    site could read, nor what only agents do.
+    A cookie never authorizes what only agents do.
     """
     kind, _, text = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer" and text:
         return text.strip()
-    is_socket = upgrade.is_asked(request)
-    if is_socket and (offered := upgrade.token(request)):
+    if upgrade.is_asked(request) and (offered := upgrade.token(request)):
         return offered
-    return cookie_of(request) if not is_socket and not _is_for_runtimes() else None
+    return None if _is_for_runtimes() else cookie_of(request)
 
 
 def cookie_of(asked: Request) -> str | None:
     """The login's cookie, where our own pages, or a person's own step to a page, sent it.
 
+    A change needs our own origin, and so does a WebSocket, which another site could read.
     ``same-site`` is any page on this host, on another port too: it may lead to a page of ours,
     and read nothing.
     """
     cookie, site = asked.cookies.get(COOKIE), asked.headers.get("Sec-Fetch-Site")
-    if asked.method not in ("GET", "HEAD"):
+    if asked.method not in ("GET", "HEAD") or upgrade.is_asked(asked):
         return cookie if _same_origin() else None
     return cookie if site in (None, "same-origin", "none") or _leads_to_a_page(asked) else None
 
