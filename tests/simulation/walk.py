@@ -390,7 +390,9 @@ class Walk:
         self.made = [*self.made, (schedule_id, nominal)][-40:]
 
     def jump(self) -> None:
-        self.traveller.shift(self.random.choices(list(JUMPS_MS), JUMPS_MS.values())[0] / 1000)
+        step_ms = self.random.choices(list(JUMPS_MS), JUMPS_MS.values())[0]
+        self.traveller.shift(step_ms / 1000)
+        self.excused |= {"ring"} if step_ms < 0 else set()
 
     def is_known(self, session: Session) -> bool:
         return session.id in self.stored.sessions

@@ -103,7 +103,8 @@ def check(walk: "Walk", after: Stored, was_cut: str) -> None:
     Excused until the next look is what no caller can tell the reaper in time: what a message does
     that arrives after its caller has given up, and that of a cut heartbeat a session is missing
     (its own next beats say that again). A ring or a fire's time to live, that a death or a lost
-    message kept from being told, is made up for by the next look or sweep.
+    message kept from being told, is made up for by the next look or sweep; a look that was soon is
+    late by as much as the clock is set back.
     """
     at, now = next_look(walk), walk.kernel.now_ms()
     unwatched = [(key, clock) for key, clock in running(after) if max(clock.ends_at, now) < at]
@@ -119,11 +120,10 @@ def check(walk: "Walk", after: Stored, was_cut: str) -> None:
     assert at <= max(first, now) or "expiring" in walk.excused, (
         f"a time to live ends unwatched at {first}"
     )
+    if was_cut and not is_rung(walk):
+        walk.excused.add("ring")
     if at > now + SOON_MS and "ring" not in walk.excused and not is_rung(walk):
-        if was_cut:
-            walk.excused.add("ring")
-        else:
-            assert not could_claim(walk, after), "it could be claimed, and nobody is rung for"
+        assert not could_claim(walk, after), "it could be claimed, and nobody is rung for"
 
 
 def is_rung(walk: "Walk") -> bool:
