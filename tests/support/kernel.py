@@ -63,6 +63,13 @@ class Altered:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
+    def pipeline(self, **options: Any) -> Any:
+        """What goes out together is altered too."""
+        line = Altered.__new__(Altered)
+        line._client = self._client.pipeline(**options)
+        line._sha, line._source = self._sha, self._source
+        return line
+
     def execute_command(self, *words: Any) -> Any:
         if words[:2] == ("EVALSHA", self._sha):
             words = ("EVAL", self._source, *words[2:])
