@@ -43,9 +43,7 @@ def schedule_path(cli: Cli, workspace: str, given: str, *rest: str) -> str:
 @connected
 def history(cli: Cli, workspace: str, schedule: str, limit: int) -> None:
     """List what became of each fire, the newest first."""
-    path = schedule_path(cli, workspace, schedule, "history")
-    rows = cli.api.call("GET", path, query={"limit": limit})["history"]
-    show_rows(cli, rows, FIRES, "it has not fired yet", FIRES_SPARE)
+    _show_fires(cli, workspace, schedule, "history", limit)
 
 
 @click.command()
@@ -55,8 +53,12 @@ def history(cli: Cli, workspace: str, schedule: str, limit: int) -> None:
 @connected
 def fires(cli: Cli, workspace: str, schedule: str, limit: int) -> None:
     """List the ledger, the newest nominal time first."""
-    path = schedule_path(cli, workspace, schedule, "fires")
-    rows = cli.api.call("GET", path, query={"limit": limit})["fires"]
+    _show_fires(cli, workspace, schedule, "fires", limit)
+
+
+def _show_fires(cli: Cli, workspace: str, schedule: str, noun: str, limit: int) -> None:
+    path = schedule_path(cli, workspace, schedule, noun)
+    rows = cli.api.call("GET", path, query={"limit": limit})[noun]
     show_rows(cli, rows, FIRES, "it has not fired yet", FIRES_SPARE)
 
 

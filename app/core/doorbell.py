@@ -170,15 +170,13 @@ def _ms(seconds: float) -> int:
 
 def watch(platform: Platform, workspace_id: str, within_s: float) -> None:
     """Have the reaper look at a workspace within so long."""
-    platform.run_control(
-        "watch", workspace_id=workspace_id, within_ms=max(0, round(within_s * 1000))
-    )
+    platform.run_control("watch", workspace_id=workspace_id, within_ms=_ms(within_s))
 
 
 def watch_many(platform: Platform, within_s: Mapping[str, float]) -> None:
     """Have the reaper look at many workspaces, each within so long, in one round trip."""
     calls = [
-        ("", {"workspace_id": workspace_id, "within_ms": max(0, round(seconds * 1000))})
+        ("", {"workspace_id": workspace_id, "within_ms": _ms(seconds)})
         for workspace_id, seconds in within_s.items()
     ]
     if calls:
