@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -169,6 +169,30 @@ def most_live_at_once(platform: Platform, workspace_id: str) -> int:
     return most
 
 
+def all_ended_once(
+    platform: Platform, wanted: Mapping[str, set[str]], sent: Mapping[str, str], within_s: float
+) -> None:
+    """Every fire that was due, and every turn that was accepted (id -> workspace), is completed in
+    time, once, and one after the other."""
+
+    def is_done() -> bool:
+        rows = {name: ledger(platform, name) for name in WORKSPACES}
+        return all(
+            set(rows[name]) == wanted[name] and not open_turns(platform, name)
+            for name in WORKSPACES
+        )
+
+    wait_until(is_done, within_s, interval_s=0.1)
+    for name in WORKSPACES:
+        states = {turn.id: turn.state for turn in turns_of(platform, name)}
+        accepted = {turn_id for turn_id, where in sent.items() if where == name}
+        assert accepted <= set(states)
+        assert set(states.values()) == {"completed"}
+        assert endings(platform, name) == dict.fromkeys(states, 1)
+        assert {row["state"] for row in ledger(platform, name).values()} == {"completed"}
+        assert most_live_at_once(platform, name) == 1
+
+
 def test_kill_9_of_each_process_in_turn_loses_and_doubles_nothing(here: World) -> None:
     with real_platform(here.redis.url) as platform:
         for name in WORKSPACES:
@@ -179,23 +203,7 @@ def test_kill_9_of_each_process_in_turn_loses_and_doubles_nothing(here: World) -
             wait_until(lambda: completed(platform) >= RECOVERED, 15)
             took = kill_each_in_turn(here, platform)
         print("seconds until work flowed again:", took, "refused:", trickle.refused_count)
-
-        def is_done() -> bool:
-            rows = {name: ledger(platform, name) for name in WORKSPACES}
-            return all(
-                set(rows[name]) == wanted[name] and not open_turns(platform, name)
-                for name in WORKSPACES
-            )
-
-        wait_until(is_done, 25, interval_s=0.1)
-        for name in WORKSPACES:
-            states = {turn.id: turn.state for turn in turns_of(platform, name)}
-            accepted = {turn_id for turn_id, where in trickle.accepted.items() if where == name}
-            assert accepted <= set(states)
-            assert set(states.values()) == {"completed"}
-            assert endings(platform, name) == dict.fromkeys(states, 1)
-            assert {row["state"] for row in ledger(platform, name).values()} == {"completed"}
-            assert most_live_at_once(platform, name) == 1
+        all_ended_once(platform, wanted, trickle.accepted, 25)
         assert len(trickle.accepted) >= 20
         assert checks.violations == []
         assert checks.look_count > 100

@@ -10,20 +10,16 @@ from tests.e2e.test_kill import (
     RECOVERED,
     WORKSPACES,
     Trickle,
+    all_ended_once,
     completed,
-    most_live_at_once,
     plan_fires,
 )
 from tests.support.wait import wait_until
 from tests.support.world import (
     World,
-    endings,
-    ledger,
     new_workspace,
-    open_turns,
     real_platform,
     settings_of,
-    turns_of,
     world,
 )
 
@@ -60,22 +56,6 @@ def test_a_rolling_restart_under_load_loses_and_doubles_nothing(tmp_path: Path) 
             wait_until(lambda: completed(platform) >= RECOVERED, 15)
             rounds = [restart_each_in_turn(here, platform) for _ in range(2)]
         print("seconds to stop:", rounds, "refused while away:", trickle.refused_count)
-
-        def is_done() -> bool:
-            rows = {name: ledger(platform, name) for name in WORKSPACES}
-            return all(
-                set(rows[name]) == wanted[name] and not open_turns(platform, name)
-                for name in WORKSPACES
-            )
-
-        wait_until(is_done, 40, interval_s=0.1)
-        for name in WORKSPACES:
-            states = {turn.id: turn.state for turn in turns_of(platform, name)}
-            accepted = {turn_id for turn_id, where in trickle.accepted.items() if where == name}
-            assert accepted <= set(states)
-            assert set(states.values()) == {"completed"}
-            assert endings(platform, name) == dict.fromkeys(states, 1)
-            assert {row["state"] for row in ledger(platform, name).values()} == {"completed"}
-            assert most_live_at_once(platform, name) == 1
+        all_ended_once(platform, wanted, trickle.accepted, 40)
         drain_s = settings_of(here).drain_s
         assert max(max(took.values()) for took in rounds) <= drain_s + SLACK_S, rounds
