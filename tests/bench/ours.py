@@ -1,23 +1,22 @@
 """What Turnkeeper does with the same work, on the same server, in the same run."""
 
-import json
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import gevent
-import gevent.socket
 import httpx
 
 from app.core import capacity, doorbell, sessions, turns, workspaces
 from app.core.platform import Platform
 from app.core.settings import Settings
 from tests.bench.floor import ITEMS, KEYS
+from tests.bench.keepalive import Connection
 from tests.support.servers import free_port
 from tests.support.wait import wait_until
 from workers import jobs
@@ -115,33 +114,16 @@ def web(url: str) -> Iterator[int]:
         process.wait(15)
 
 
-def _request(path: str, body: Any) -> bytes:
-    text = json.dumps(body).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {TOKEN}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
-    )
-    return head.encode() + text
-
-
 def http_load(port: int, path: str, body: Any, seconds: float, clients: int = 32) -> list[float]:
     """Latencies in seconds of a closed loop of keep-alive clients; refuses any answer but 2xx."""
-    request, waits = _request(path, body), []
+    waits: list[float] = []
     end = time.perf_counter() + seconds
 
     def client() -> None:
-        with gevent.socket.create_connection(("127.0.0.1", port)) as connection:
-            reader = connection.makefile("rb")
+        with closing(Connection(port, TOKEN)) as line:
             while (sent := time.perf_counter()) < end:
-                connection.sendall(request)
-                status, length = reader.readline(), 0
-                assert status[9:10] == b"2", status
-                while (line := reader.readline()) not in (b"\r\n", b""):
-                    if line.lower().startswith(b"content-length:"):
-                        length = int(line[15:])
-                reader.read(length)
+                line.ask("POST", path, body)
                 waits.append(time.perf_counter() - sent)
-            reader.close()
 
     gevent.joinall([gevent.spawn(client) for _ in range(clients)], raise_error=True)
     return waits

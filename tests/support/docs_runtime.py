@@ -146,6 +146,8 @@ def _attributes(top: ast.AST) -> set[str]:
     if isinstance(top, ast.FunctionDef) and top.name == "_relations":
         return set()
     own = {top.attr} if isinstance(top, ast.Attribute) and _is_settings(top.value) else set()
+    if isinstance(top, ast.Constant) and isinstance(top.value, str):
+        own = {top.value}  # the name of a bound that is looked up by it
     return own.union(*(_attributes(child) for child in ast.iter_child_nodes(top)))
 
 

@@ -1,0 +1,255 @@
+"""``python -m tests.bench.soak [--minutes 60] [--share 0.5] [--json FILE]``: does anything grow?
+
+Real web, workers and scheduler on a Redis of their own. First the most that the machine carries,
+by a closed loop of chats; then a part of that as an open loop: message/send, answered by agents
+that poll over HTTP, beside schedules of every minute, heartbeats, event streams and a fleet page.
+Each minute: latencies, the memory of every process, and what Redis holds. Bounds that act within
+the hour are made shorter, so that what is trimmed is trimmed while it is looked at.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gevent
+import gevent.socket
+import psutil
+
+from app.core.platform import Platform
+from app.core.schema import ensure
+from tests.bench.__main__ import percentile
+from tests.bench.keepalive import Connection
+from tests.bench.ours import make_workspaces
+from tests.support.world import ADMIN, SIXTY_TIMES, World, ledger, settings_of, world
+
+WORKSPACES, CHATS, SCHEDULES, STREAMS = 40, 5, 4, 4
+SENDERS, PEAK_S, BEAT_S = 32, 20.0, 30.0
+SETTINGS = {
+    **{name: "" for name in SIXTY_TIMES if name != "TURNKEEPER_LOG_FORMAT"},
+    "LOG_LEVEL": "WARNING",
+    "TURNKEEPER_RATE_LIMIT_PER_MIN": "60000000",
+    "TURNKEEPER_AGENT_RATE_LIMIT_PER_MIN": "60000000",
+    "TURNKEEPER_TURNS_KEPT": "200",
+    "TURNKEEPER_EVENTS_KEPT": "2000",
+    "TURNKEEPER_FIRES_KEPT": "100",
+    "TURNKEEPER_IDEMPOTENCY_TTL_S": "120",
+}
+
+
+@dataclass
+class Minute:
+    """What one minute told: sizes at its end."""
+
+    at_s: float
+    answered: int
+    p50_ms: float
+    p99_ms: float
+    rss_mb: dict[str, float]
+    redis_mb: float
+    redis_keys: int
+    late_ms: float  # the longest that a request was sent after its time
+
+
+@dataclass
+class Load:
+    """Chats, agents and onlookers; ``waits``: seconds from its time until each was answered."""
+
+    port: int
+    is_over: bool = False
+    sent: int = 0
+    waits: list[float] = field(default_factory=list, repr=False)
+    late_s: float = 0.0
+
+    def agent(self, workspace_id: str) -> None:
+        """A runtime of one slot that answers at once."""
+        base = f"/workspaces/{workspace_id}"
+        with closing(Connection(self.port, ADMIN)) as line:
+            while not self.is_over:
+                turn = line.ask("GET", f"{base}/turns/next?wait_s=5&instance=soak")["turn"]
+                if turn:
+                    session, fence = f"{base}/sessions/{turn['session_id']}", turn["fence"]
+                    line.ask("POST", f"{session}/start", {"fence": fence, "instance": "soak"})
+                    result = {"text": "done"}
+                    line.ask("POST", f"{session}/finish", {"fence": fence, "result": result})
+
+    def beats(self, workspace_id: str) -> None:
+        """A heartbeat at the default interval."""
+        while not self.is_over:
+            with closing(Connection(self.port, ADMIN)) as line:
+                beat = {"seq": None, "active_tasks": 0}
+                line.ask("POST", f"/workspaces/{workspace_id}/heartbeat", beat)
+            self._pause(time.perf_counter() + BEAT_S)
+
+    def stream(self, workspace_id: str) -> None:
+        """One who looks at a workspace's events and keeps none."""
+        address = ("127.0.0.1", self.port)
+        with closing(gevent.socket.create_connection(address, 60)) as connection:
+            head = f"GET /workspaces/{workspace_id}/events/stream HTTP/1.1\r\nHost: bench\r\n"
+            connection.sendall(f"{head}Authorization: Bearer {ADMIN}\r\n\r\n".encode())
+            while not self.is_over:
+                assert connection.recv(65536), "the stream was closed"
+
+    def page(self) -> None:
+        """The operator's page of the fleet, every five seconds."""
+        while not self.is_over:
+            with closing(Connection(self.port, ADMIN)) as line:
+                line.ask("GET", "/fleet")
+            self._pause(time.perf_counter() + 5)
+
+    def sender(self, line: Connection, planned: float | None) -> None:
+        """One chat message until its answer; ``planned``: when it was to be sent."""
+        number, self.sent = self.sent, self.sent + 1
+        chat = f"chat-{number // WORKSPACES % CHATS}"
+        message = {
+            "messageId": f"m-{number}",
+            "contextId": chat,
+            "role": "user",
+            "parts": [{"kind": "text", "text": "What is new?"}],
+        }
+        began = time.perf_counter()
+        self.late_s = max(self.late_s, began - (planned or began))
+        body = {"jsonrpc": "2.0", "id": number, "method": "message/send"}
+        path = f"/workspaces/bench-{number % WORKSPACES}/a2a"
+        told = line.ask("POST", path, {**body, "params": {"message": message}})
+        assert told["result"]["status"]["state"] == "completed", told
+        self.waits.append(time.perf_counter() - (planned or began))
+
+    def closed_loop(self, seconds: float) -> float:
+        """Answered messages a second, as many as go."""
+        end, before = time.perf_counter() + seconds, len(self.waits)
+
+        def loop() -> None:
+            with closing(Connection(self.port, ADMIN)) as line:
+                while time.perf_counter() < end:
+                    self.sender(line, None)
+
+        gevent.joinall([gevent.spawn(loop) for _ in range(SENDERS)], raise_error=True)
+        return (len(self.waits) - before) / seconds
+
+    def open_loop(self, rate: float, lane: int) -> None:
+        """Every ``SENDERS``-th message of a plan of so many a second, from now on."""
+        planned = time.perf_counter() + lane / rate
+        with closing(Connection(self.port, ADMIN)) as line:
+            while not self.is_over:
+                self._pause(planned)
+                self.sender(line, planned)
+                planned += SENDERS / rate
+
+    def _pause(self, until: float) -> None:
+        while not self.is_over and (left := until - time.perf_counter()) > 0:
+            gevent.sleep(min(left, 1))
+
+
+def sizes(here: World) -> dict[str, float]:
+    """Resident MB by process: its name, and its number where there are several of it."""
+    found: dict[str, float] = {}
+    for name, process in here.processes.items():
+        for at, one in enumerate(process.family()):
+            with suppress(psutil.NoSuchProcess):
+                found[f"{name} {at}" if at else name] = one.memory_info().rss / 1e6
+    found["redis-server"] = psutil.Process(here.redis.process.pid).memory_info().rss / 1e6
+    return {name: round(value, 1) for name, value in found.items()}
+
+
+def look(here: World, platform: Platform, load: Load, at_s: float) -> Minute:
+    """The minute that has just gone by."""
+    waits, load.waits = load.waits, []
+    late_ms, load.late_s = load.late_s * 1000, 0.0
+    return Minute(
+        at_s=round(at_s),
+        answered=len(waits),
+        p50_ms=round(percentile(waits, 0.5) * 1000, 1),
+        p99_ms=round(percentile(waits, 0.99) * 1000, 1),
+        rss_mb=sizes(here),
+        redis_mb=round(platform.clients.data.info("memory")["used_memory"] / 1e6, 1),
+        redis_keys=platform.clients.data.dbsize(),
+        late_ms=round(late_ms, 1),
+    )
+
+
+def run(here: World, minutes: int, share: float) -> dict[str, Any]:
+    """The peak, then the soak; every message must be answered, every fire accounted for."""
+    platform = Platform.start(settings_of(here))
+    ensure(platform.clients)
+    ids = make_workspaces(platform, WORKSPACES)
+    here.add_web()
+    here.add_workers()
+    here.add_scheduler()
+    load, found = Load(here.port), []
+    with closing(Connection(here.port, ADMIN)) as line:
+        for workspace_id in ids:
+            for at in range(SCHEDULES):
+                body = {"name": f"s{at}", "cron_expr": "* * * * *", "prompt": "go"}
+                line.ask("POST", f"/workspaces/{workspace_id}/schedules", body)
+    spawned = [gevent.spawn(load.agent, one) for one in ids]
+    spawned += [gevent.spawn(load.beats, one) for one in ids]
+    spawned += [gevent.spawn(load.stream, one) for one in ids[:STREAMS]]
+    spawned.append(gevent.spawn(load.page))
+    peak = load.closed_loop(PEAK_S)
+    rate = peak * share
+    print(f"peak {peak:.0f} answered a second; from now on {rate:.0f}", flush=True)
+    load.waits, load.late_s = [], 0.0
+    began = time.perf_counter()
+    spawned += [gevent.spawn(load.open_loop, rate, at) for at in range(SENDERS)]
+    for at in range(minutes):
+        gevent.sleep(max(0, began + (at + 1) * 60 - time.perf_counter()))
+        failed = [one.exception for one in spawned if one.exception is not None]
+        if failed:
+            raise failed[0]
+        found.append(look(here, platform, load, time.perf_counter() - began))
+        print(json.dumps(asdict(found[-1])), flush=True)
+    load.is_over = True
+    gevent.joinall(spawned, timeout=30, raise_error=True)
+    rows = [row for one in ids for row in ledger(platform, one).values()]
+    states = {
+        state: sum(row["state"] == state for row in rows) for state in {r["state"] for r in rows}
+    }
+    return {"peak": peak, "rate": rate, "sent": load.sent, "fires": states, **drift(found)}
+
+
+def drift(found: list[Minute]) -> dict[str, Any]:
+    """The last quarter beside the second one: by then every bound has begun to act."""
+    quarter = max(1, len(found) // 4)
+    early, late = found[quarter : 2 * quarter], found[-quarter:]
+
+    def both(value: Any) -> list[float]:
+        return [round(statistics.median(map(value, part)), 1) for part in (early, late)]
+
+    return {
+        "p50_ms": both(lambda one: one.p50_ms),
+        "p99_ms": both(lambda one: one.p99_ms),
+        "redis_mb": both(lambda one: one.redis_mb),
+        "redis_keys": both(lambda one: one.redis_keys),
+        "rss_mb": {
+            name: both(lambda one, name=name: one.rss_mb.get(name, 0.0)) for name in late[-1].rss_mb
+        },
+        "minutes": [asdict(one) for one in found],
+    }
+
+
+def main() -> int:
+    """Run it; print the minutes, then what the second and the last quarter differ by."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.soak")
+    parser.add_argument("--minutes", type=int, default=60)
+    parser.add_argument("--share", type=float, default=0.5, help="of the peak that was measured")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, world(Path(folder), **SETTINGS) as here:
+        with here.redis.client() as client:
+            client.config_set("appendfsync", "everysec")
+        told = run(here, options.minutes, options.share)
+    print(json.dumps({name: value for name, value in told.items() if name != "minutes"}, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(told, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
