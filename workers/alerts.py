@@ -12,8 +12,8 @@ log = structlog.get_logger(__name__)
 
 
 def look(platform: Platform) -> int:
-    """Look at every workspace and at the platform itself, unless another worker has just done so.
-    Returns how many alerts were opened or are over."""
+    """Look at every workspace in which something stirs and at the platform itself, unless another
+    worker has just done so. Returns how many alerts were opened or are over."""
     control, hold_ms = platform.clients.control, round(platform.settings.alert_interval_s * 900)
     if not control.set(HOLD, "1", nx=True, px=max(1, hold_ms)):
         return 0
@@ -23,10 +23,10 @@ def look(platform: Platform) -> int:
         if platform.stopping.is_set():
             return told
         page = every[start : start + PAGE]
-        rows = fleet.read(platform, page, now)
+        noted = alerts.known(platform, page)
+        rows = fleet.read(platform, sorted({*fleet.stirring(platform, page), *noted}), now)
         waiting += sum(row.workspace.depth for row in rows)
         found: dict[str, list[Attention]] = {}
-        noted = alerts.known(platform, page)
         for row in rows:
             item = attention.of_row(row, now, platform.settings)
             if item or row.workspace.id in noted:

@@ -74,6 +74,25 @@ def read(platform: Platform, workspace_ids: Sequence[str], now_ms: int) -> list[
     ]
 
 
+def stirring(platform: Platform, workspace_ids: Sequence[str]) -> list[str]:
+    """Those of these workspaces that have an open turn or a dead letter, in this order.
+
+    Nothing runs, waits or asks for a person in the others: most, most of the time, and a seventh
+    of the work of reading their rows.
+    """
+    pipe = platform.clients.data.pipeline(transaction=False)
+    for workspace_id in workspace_ids:
+        own = keys.of(workspace_id)
+        pipe.zcard(own["open"])
+        pipe.zcard(own["dead"])
+    counts = pipe.execute()
+    return [
+        workspace_id
+        for workspace_id, opened, dead in zip(workspace_ids, counts[::2], counts[1::2], strict=True)
+        if opened or dead
+    ]
+
+
 @dataclass(frozen=True)
 class _Facts:
     live: list[str]
@@ -109,13 +128,16 @@ def _records(
     pipe = platform.clients.data.pipeline(transaction=False)
     for one, fact in zip(found, facts, strict=True):
         own = keys.of(one.id)
-        pipe.hmget(own["sessions"], fact.live or ["-"])
-        pipe.hmget(own["turns"], fact.open if one.depth and fact.open else ["-"])
+        if fact.live:
+            pipe.hmget(own["sessions"], fact.live)
+        if one.depth and fact.open:
+            pipe.hmget(own["turns"], fact.open)
     rows = iter(pipe.execute())
     held: list[tuple[list[Session], Turn | None]] = []
-    for _ in found:
-        sessions = [Session.parse(text) for text in next(rows) if text]
-        turns = [Turn.parse(text) for text in next(rows) if text]
+    for one, fact in zip(found, facts, strict=True):
+        sessions = [Session.parse(text) for text in (next(rows) if fact.live else ()) if text]
+        waiting = next(rows) if one.depth and fact.open else ()
+        turns = [Turn.parse(text) for text in waiting if text]
         held.append((sessions, next((turn for turn in turns if turn.state == "queued"), None)))
     names = _names(platform, found, facts, held)
     return [_Records(*pair, name) for pair, name in zip(held, names, strict=True)]
@@ -134,10 +156,14 @@ def _names(
         wanted.append(sorted(one for one in some if one))
     pipe = platform.clients.data.pipeline(transaction=False)
     for one, ids in zip(found, wanted, strict=True):
-        pipe.hmget(keys.of(one.id)["schedules"], ids or ["-"])
+        if ids:
+            pipe.hmget(keys.of(one.id)["schedules"], ids)
+    rows = iter(pipe.execute())
     return [
-        {one: json.loads(text)["name"] for one, text in zip(ids, texts, strict=False) if text}
-        for ids, texts in zip(wanted, pipe.execute(), strict=True)
+        {one: json.loads(text)["name"] for one, text in zip(ids, next(rows), strict=True) if text}
+        if ids
+        else {}
+        for ids in wanted
     ]
 
 

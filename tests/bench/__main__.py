@@ -16,11 +16,9 @@ import redis
 
 from app.core import telemetry
 from app.core.settings import Settings
-from tests.bench import clocks, fires, floor, incident, ours, scale, together
+from tests.bench import clocks, fires, floor, incident, ours, out, scale, together
+from tests.bench.out import MESSAGE
 from tests.support import servers
-
-MESSAGE = {"method": "message/send", "params": {"message": {"parts": [{"text": "x"}]}}}
-
 
 RAW_LOOP = "raw XADD, XREADGROUP, XACK"
 HOLD_S = 2.0  # twenty in the report; the ratios do not depend on it
@@ -172,6 +170,28 @@ def held(table: Table, url: str) -> None:
     here.clients.close()
 
 
+def outward(table: Table, url: str) -> None:
+    """What more processes add, who is busy then, and how even three masters are."""
+    here = ours.platform(url)
+    measures = {
+        **{f"claim to finish, {count} workers": (out.workers, count) for count in (1, 2, 4)},
+        **{f"accept over HTTP, {count} web processes": (out.web, count) for count in (1, 2)},
+    }
+    for name, (measure, count) in measures.items():
+        found = []
+        for _ in range(table.runs):
+            here.clients.data.flushall()
+            found.append(measure(here, count))
+        table.put(name, "/s", [one.rate for one in found])
+        for who in found[0].shares:
+            table.put(f"  {who}, busy", "%", [one.shares[who] for one in found])
+    here.clients.close()
+    binary = servers.binary_7() or servers.binary_62()
+    assert binary is not None
+    for name, shares in out.cluster_shares(binary).items():
+        table.put(f"three masters: {name} of each", "%", shares)
+
+
 def clocks_and_web(table: Table, url: str) -> None:
     """Latencies, schedules, HTTP and the clocks."""
     raw = redis.Redis.from_url(url, protocol=2)
@@ -190,7 +210,7 @@ def clocks_and_web(table: Table, url: str) -> None:
     table.add("last of 500 due now behind that day", "s", lambda: fires.live_behind_a_backlog(here))
     table.latencies("tick, nothing due of 100,000", lambda: fires.idle_tick(here))
     raw.flushall()
-    with ours.web(url) as port:
+    with ours.web(url) as (port, _):
         ours.workspaces.create(here, "bench-http", {})
         rates, waits = [], []
         for _ in range(table.runs):
@@ -223,7 +243,7 @@ def clocks_and_web(table: Table, url: str) -> None:
     raw.close()
 
 
-PARTS = {"speed": speed, "scale": scaling, "held": held, "rest": clocks_and_web}
+PARTS = {"speed": speed, "scale": scaling, "held": held, "out": outward, "rest": clocks_and_web}
 
 
 if __name__ == "__main__":

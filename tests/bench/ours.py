@@ -53,18 +53,14 @@ def submit_rate(here: Platform) -> float:
     return count / (time.perf_counter() - start)
 
 
-def claim_finish_rate(here: Platform) -> float:
-    """Turns per second from claim to finish, gated and in order, one worker, an instant agent."""
-    ids = make_workspaces(here, KEYS)
-    for at in range(KEYS * ITEMS):
-        turns.submit(here, ids[at % KEYS], turns.Request(body={"text": "x"}))
+def serve_all(here: Platform, count: int) -> None:
+    """Visit until so many turns were served, by an agent of this process that answers at once."""
     agent = Scripted(lambda claim, bound: {"text": ""})
-    done, start = 0, time.perf_counter()
-    while done < KEYS * ITEMS:
+    done = 0
+    while done < count:
         rung = doorbell.next_ready_many(here, 1, jobs.RINGS_MOST)
         assert rung
         done += visit_all(here, agent, rung).count
-    return done / (time.perf_counter() - start)
 
 
 def idle_latencies(here: Platform, count: int = 300) -> list[float]:
@@ -93,10 +89,11 @@ def idle_latencies(here: Platform, count: int = 300) -> list[float]:
 
 
 @contextmanager
-def web(url: str) -> Iterator[int]:
-    """One real web process; yields its port."""
+def web(url: str, processes: int = 1) -> Iterator[tuple[int, int]]:
+    """Real web processes behind one port; yields it, and the process id of their parent."""
     port = free_port()
     env = {**os.environ, "REDIS_URL": url, "PORT": str(port), "TURNKEEPER_ADMIN_TOKEN": TOKEN}
+    env["WEB_CONCURRENCY"] = str(processes)
     argv = [sys.executable, "-m", "gunicorn", "-c", "python:app.gunicorn_config"]
     process = subprocess.Popen([*argv, "app.wsgi:create_app()"], env=env, stderr=subprocess.DEVNULL)
 
@@ -108,7 +105,7 @@ def web(url: str) -> Iterator[int]:
 
     try:
         wait_until(is_ready, 20)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait(15)

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from app.core import doorbell, events, keys, turns
 from app.core.platform import Platform
+from tests.bench.busy import Busy
 from tests.bench.floor import ITEMS, KEYS
 from tests.bench.ours import make_workspaces
 
@@ -49,7 +50,7 @@ def raw_loop(url: str) -> float:
         return KEYS * ITEMS / (time.perf_counter() - start)
 
 
-def claim_finish_rate(here: Platform, workers: int) -> float:
+def claim_finish_rate(here: Platform, workers: int, busy: Busy | None = None) -> float:
     """Turns per second until the last finish, served by so many worker processes.
 
     Afterwards every workspace's events must tell of one turn after the other, in their order.
@@ -61,6 +62,8 @@ def claim_finish_rate(here: Platform, workers: int) -> float:
     with ExitStack() as stack:
         url = here.settings.redis_url
         ready = [stack.enter_context(helper(url, "dispatch")) for _ in range(workers)]
+        if busy:
+            stack.enter_context(busy.over({"workers": [one.pid for one in ready]}))
         start = time.perf_counter()
         begin(ready)
         wait_for_all(here, ids)

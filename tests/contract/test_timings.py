@@ -78,6 +78,22 @@ def test_a_row_of_the_fleet_is_what_stands_there(kernel: Kernel, pass_ms: Pass) 
     assert fleet.read(kernel.platform, ["nobody"], now) == []
 
 
+def test_what_stirs_is_an_open_turn_or_a_dead_letter(kernel: Kernel) -> None:
+    def stirring() -> list[str]:
+        return fleet.stirring(kernel.platform, ["nobody", WS])
+
+    assert stirring() == []
+    kernel.submit("waits")
+    assert stirring() == [WS]
+    claim = kernel.claimed()
+    assert stirring() == [WS], "it runs"
+    kernel.start(claim.session)
+    kernel.finish(claim.session)
+    assert stirring() == []
+    kernel.dead_letter()
+    assert stirring() == [WS]
+
+
 def test_samples_are_kept_for_a_day_and_told_as_differences(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,16 +1,20 @@
 """Metrics of the fleet, decided from values."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from prometheus_client.metrics_core import Metric
 
 from app.core import attention, fleet_metrics, scaling
 from app.core.attention import SEVERITY, Vitals
 from app.core.fleet import Row
 from app.core.settings import Settings
+from app.core.telemetry import Collector
 from app.core.timings import BUCKETS_MS, Histogram
+from tests.support.world import virtual_platform
 from tests.unit.core.test_attention import HOUR, NOW, SETTINGS, session, waiting, workspace
 
 
@@ -93,3 +97,24 @@ def test_a_workspace_is_a_label_only_where_the_setting_says_so_and_the_worst_com
 def test_a_scaler_is_told_one_worker_for_so_many_workspaces_and_never_none() -> None:
     wanted = [scaling.desired_workers(ready, 50, 10) for ready in (0, 1, 50, 51, 499, 10_000)]
     assert wanted == [1, 1, 1, 2, 10, 10]
+
+
+@pytest.mark.parametrize(("took_s", "within_s", "after_s"), [(0, 1.9, 0.2), (10, 39, 2)])
+def test_a_reading_is_shared_for_four_times_as_long_as_it_took(
+    took_s: float, within_s: float, after_s: float
+) -> None:
+    """So a fleet that takes seconds to read never fills a web process."""
+    reads = []
+
+    class Slow(Collector):
+        def _read(self) -> Iterator[Metric]:
+            reads.append(1)
+            here.clock.wait(here.stopping, took_s)
+            yield from ()
+
+    with virtual_platform(datetime(2026, 3, 1, tzinfo=UTC)) as here:
+        collector = Slow(here)
+        for pause_s, count in ((0, 1), (within_s, 1), (after_s, 2)):
+            here.clock.wait(here.stopping, pause_s)
+            list(collector.collect())
+            assert len(reads) == count
