@@ -2,8 +2,10 @@
 
 import random
 import time
+from contextlib import suppress
 
 from app.core import capacity, keys, sessions, turns, workspaces
+from app.core.errors import AlreadyExists
 from app.core.platform import Platform
 from tests.bench.clocks import dispatcher
 from tests.bench.ours import make_workspaces
@@ -15,15 +17,17 @@ CLAIMS, PAGE = 2_000, 500
 SLOTS = 100_000
 
 
-def populate(here: Platform, count: int) -> list[str]:
-    """So many idle workspaces: copies of one that was created and has beaten."""
+def populate(here: Platform, count: int, first: int = 0) -> list[str]:
+    """So many idle workspaces, numbered from ``first``: copies of one that was created and has
+    beaten."""
     data, control = here.clients.rq, here.clients.control
-    workspaces.create(here, TEMPLATE, {"max_concurrent": SLOTS})
+    with suppress(AlreadyExists):
+        workspaces.create(here, TEMPLATE, {"max_concurrent": SLOTS})
     capacity.heartbeat(here, TEMPLATE, capacity.Beat(seq=1, active_tasks=0))
     prefix = f"tk:{{{TEMPLATE}}}:"
     found = [key.decode() for key in data.scan_iter(match=f"tk:{{{TEMPLATE}}}:*", count=1000)]
     dumps = {key.removeprefix(prefix): (data.dump(key), max(0, data.pttl(key))) for key in found}
-    ids = [f"ws-{at:06}" for at in range(count)]
+    ids = [f"ws-{at:06}" for at in range(first, first + count)]
     now_ms = here.now_ms()
     for start in range(0, count, PAGE):
         page = ids[start : start + PAGE]

@@ -14,28 +14,26 @@ import sys
 import tempfile
 import time
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import gevent
-import gevent.socket
 import psutil
 
 from app.core.platform import Platform
 from app.core.schema import ensure
 from tests.bench.__main__ import percentile
 from tests.bench.keepalive import Connection
-from tests.bench.ours import make_workspaces
+from tests.bench.load import SENDERS, Load
+from tests.bench.ours import RATES, make_workspaces
 from tests.support.world import ADMIN, SIXTY_TIMES, World, ledger, settings_of, world
 
-WORKSPACES, CHATS, SCHEDULES, STREAMS = 40, 5, 4, 4
-SENDERS, PEAK_S, BEAT_S = 32, 20.0, 30.0
+WORKSPACES, SCHEDULES, STREAMS, PEAK_S = 40, 4, 4, 20.0
 SETTINGS = {
     **{name: "" for name in SIXTY_TIMES if name != "TURNKEEPER_LOG_FORMAT"},
     "LOG_LEVEL": "WARNING",
-    "TURNKEEPER_RATE_LIMIT_PER_MIN": "60000000",
-    "TURNKEEPER_AGENT_RATE_LIMIT_PER_MIN": "60000000",
+    **RATES,
     "TURNKEEPER_TURNS_KEPT": "200",
     "TURNKEEPER_EVENTS_KEPT": "2000",
     "TURNKEEPER_FIRES_KEPT": "100",
@@ -55,96 +53,6 @@ class Minute:
     redis_mb: float
     redis_keys: int
     late_ms: float  # the longest that a request was sent after its time
-
-
-@dataclass
-class Load:
-    """Chats, agents and onlookers; ``waits``: seconds from its time until each was answered."""
-
-    port: int
-    is_over: bool = False
-    sent: int = 0
-    waits: list[float] = field(default_factory=list, repr=False)
-    late_s: float = 0.0
-
-    def agent(self, workspace_id: str) -> None:
-        """A runtime of one slot that answers at once."""
-        base = f"/workspaces/{workspace_id}"
-        with closing(Connection(self.port, ADMIN)) as line:
-            while not self.is_over:
-                turn = line.ask("GET", f"{base}/turns/next?wait_s=5&instance=soak")["turn"]
-                if turn:
-                    session, fence = f"{base}/sessions/{turn['session_id']}", turn["fence"]
-                    line.ask("POST", f"{session}/start", {"fence": fence, "instance": "soak"})
-                    result = {"text": "done"}
-                    line.ask("POST", f"{session}/finish", {"fence": fence, "result": result})
-
-    def beats(self, workspace_id: str) -> None:
-        """A heartbeat at the default interval."""
-        while not self.is_over:
-            with closing(Connection(self.port, ADMIN)) as line:
-                beat = {"seq": None, "active_tasks": 0}
-                line.ask("POST", f"/workspaces/{workspace_id}/heartbeat", beat)
-            self._pause(time.perf_counter() + BEAT_S)
-
-    def stream(self, workspace_id: str) -> None:
-        """One who looks at a workspace's events and keeps none."""
-        address = ("127.0.0.1", self.port)
-        with closing(gevent.socket.create_connection(address, 60)) as connection:
-            head = f"GET /workspaces/{workspace_id}/events/stream HTTP/1.1\r\nHost: bench\r\n"
-            connection.sendall(f"{head}Authorization: Bearer {ADMIN}\r\n\r\n".encode())
-            while not self.is_over:
-                assert connection.recv(65536), "the stream was closed"
-
-    def page(self) -> None:
-        """The operator's page of the fleet, every five seconds."""
-        while not self.is_over:
-            with closing(Connection(self.port, ADMIN)) as line:
-                line.ask("GET", "/fleet")
-            self._pause(time.perf_counter() + 5)
-
-    def sender(self, line: Connection, planned: float | None) -> None:
-        """One chat message until its answer; ``planned``: when it was to be sent."""
-        number, self.sent = self.sent, self.sent + 1
-        chat = f"chat-{number // WORKSPACES % CHATS}"
-        message = {
-            "messageId": f"m-{number}",
-            "contextId": chat,
-            "role": "user",
-            "parts": [{"kind": "text", "text": "What is new?"}],
-        }
-        began = time.perf_counter()
-        self.late_s = max(self.late_s, began - (planned or began))
-        body = {"jsonrpc": "2.0", "id": number, "method": "message/send"}
-        path = f"/workspaces/bench-{number % WORKSPACES}/a2a"
-        told = line.ask("POST", path, {**body, "params": {"message": message}})
-        assert told["result"]["status"]["state"] == "completed", told
-        self.waits.append(time.perf_counter() - (planned or began))
-
-    def closed_loop(self, seconds: float) -> float:
-        """Answered messages a second, as many as go."""
-        end, before = time.perf_counter() + seconds, len(self.waits)
-
-        def loop() -> None:
-            with closing(Connection(self.port, ADMIN)) as line:
-                while time.perf_counter() < end:
-                    self.sender(line, None)
-
-        gevent.joinall([gevent.spawn(loop) for _ in range(SENDERS)], raise_error=True)
-        return (len(self.waits) - before) / seconds
-
-    def open_loop(self, rate: float, lane: int) -> None:
-        """Every ``SENDERS``-th message of a plan of so many a second, from now on."""
-        planned = time.perf_counter() + lane / rate
-        with closing(Connection(self.port, ADMIN)) as line:
-            while not self.is_over:
-                self._pause(planned)
-                self.sender(line, planned)
-                planned += SENDERS / rate
-
-    def _pause(self, until: float) -> None:
-        while not self.is_over and (left := until - time.perf_counter()) > 0:
-            gevent.sleep(min(left, 1))
 
 
 def sizes(here: World) -> dict[str, float]:
@@ -182,7 +90,7 @@ def run(here: World, minutes: int, share: float) -> dict[str, Any]:
     here.add_web()
     here.add_workers()
     here.add_scheduler()
-    load, found = Load(here.port), []
+    load, found = Load(here.port, WORKSPACES), []
     with closing(Connection(here.port, ADMIN)) as line:
         for workspace_id in ids:
             for at in range(SCHEDULES):

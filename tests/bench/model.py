@@ -1,0 +1,255 @@
+"""``python -m tests.bench.model [--json FILE]``: what a load needs, and whether that is true.
+
+Real processes are loaded with one thing at a time: heartbeats, polls, turns. What each costs, in
+microseconds of processor by process and in Redis commands, and what goes through all workspaces
+again and again (``rounds``), make the model: a sum. Then two points with everything at once are
+foretold and measured. Processor time is told, not wall: other work on the machine counts little.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import gevent
+
+from app.core import telemetry
+from app.core.platform import Platform
+from app.core.schema import ensure
+from app.core.settings import Settings
+from tests.bench import rounds, scale
+from tests.bench.busy import REDIS, Busy
+from tests.bench.keepalive import Connection
+from tests.bench.load import Load
+from tests.bench.ours import make_workspaces
+from tests.bench.rounds import Round
+from tests.bench.soak import SETTINGS
+from tests.support import servers
+from tests.support.world import ADMIN, World, real_platform, settings_of, world
+
+DRIVEN, BEAT_EVERY_S, POLL_S, DAY_S = 40, 30.0, 25.0, 86_400
+SETTLE_S, POINT_S, UNIT_S, BASE_S = 15.0, 60.0, 10.0, 15.0
+POINTS = ((1_000, 20.0), (3_000, 40.0))  # workspaces, turns a second
+PAPER = ((1_000, 100), (10_000, 50), (100_000, 20), (1_000_000, 5))  # workspaces, turns a day each
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Microseconds of processor by process, and Redis commands."""
+
+    us: Mapping[str, float]
+    commands: float
+
+    def per(self, count: float, base: "Cost | None" = None, seconds: float = 0) -> "Cost":
+        """Of one unit, without what the time itself costs."""
+        rest = base or Cost({}, 0)
+        return Cost(
+            {who: (us - rest.us.get(who, 0) * seconds) / count for who, us in self.us.items()},
+            (self.commands - rest.commands * seconds) / count,
+        )
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A load: workspaces that beat and poll, and turns sent over HTTP, a second."""
+
+    workspaces: int
+    turns: float
+
+    @property
+    def beats(self) -> float:
+        return self.workspaces / BEAT_EVERY_S
+
+    @property
+    def polls(self) -> float:
+        return self.workspaces / POLL_S
+
+
+@dataclass(frozen=True)
+class Model:
+    """What one of each costs. ``second``: what a second costs when nothing happens."""
+
+    second: Cost
+    beat: Cost
+    poll: Cost
+    turn: Cost
+    rounds: Mapping[str, Round]
+
+    def cores(self, rates: Rates) -> dict[str, float]:
+        """Cores by process. Redis' is one thread: more than one means more than one server."""
+        units = ((1.0, self.second), (rates.beats, self.beat), (rates.polls, self.poll))
+        found = dict.fromkeys(self.second.us, 0.0)
+        for count, cost in (*units, (rates.turns, self.turn)):
+            for who, us in cost.us.items():
+                found[who] += count * us / 1e6
+        for one in self.rounds.values():
+            found["workers"] += rates.workspaces * one.worker_us_a_second / 1e6
+            found[REDIS] += rates.workspaces * one.redis_us_a_second / 1e6
+        return found
+
+
+class Rig:
+    """The processes under load, and what they used."""
+
+    def __init__(self, here: World, platform: Platform) -> None:
+        self.here, self.platform = here, platform
+        self.busy = Busy(here.redis.url)
+
+    def spent(self, run: Callable[[], object]) -> tuple[Cost, float]:
+        """What everything used while this ran, and for how many seconds it did."""
+        groups = {
+            name: [one.pid for one in process.family()]
+            for name, process in self.here.processes.items()
+        }
+        before, began = self._commands(), time.perf_counter()
+        with self.busy.over(groups):
+            run()
+        took_s = time.perf_counter() - began
+        us = {who: share / 100 * took_s * 1e6 for who, share in self.busy.shares.items()}
+        return Cost(us, self._commands() - before), took_s
+
+    def unit(self, base: Cost, run: Callable[[], float]) -> Cost:
+        """What one of those costs of which ``run`` returns the number."""
+        counts: list[float] = []
+        cost, took_s = self.spent(lambda: counts.append(run()))
+        return cost.per(counts[0], base, took_s)
+
+    def _commands(self) -> int:
+        return int(self.platform.clients.data.info("stats")["total_commands_processed"])
+
+
+def learn(rig: Rig, ids: list[str]) -> Model:
+    """One kind of load after the other."""
+    port = rig.here.port
+    base, took_s = rig.spent(lambda: gevent.sleep(BASE_S))
+    second = base.per(took_s)
+
+    def beats() -> float:
+        load = Load(port, 1)
+        with_greenlets(load, [gevent.spawn(beating, load, ids, 100)], UNIT_S)
+        return load.beaten
+
+    def polls() -> float:
+        load = Load(port, 1, poll_s=1)
+        with_greenlets(load, [gevent.spawn(load.agent, one) for one in ids * 5], UNIT_S)
+        return load.polled
+
+    def turns() -> float:
+        load = Load(port, len(ids), poll_s=5)
+        agents = [gevent.spawn(load.agent, one) for one in ids]
+        answered = load.closed_loop(UNIT_S, senders=10) * UNIT_S
+        load.is_over = True
+        gevent.joinall(agents, timeout=10, raise_error=True)
+        return answered
+
+    return Model(second, *(rig.unit(second, one) for one in (beats, polls, turns)), of_rounds())
+
+
+def of_rounds() -> dict[str, Round]:
+    """Over workspaces of a server of their own: they fall silent."""
+    binary = servers.binary_7() or servers.binary_62()
+    assert binary is not None
+    with servers.redis_server(binary) as server, real_platform(server.url) as platform:
+        ensure(platform.clients)
+        scale.populate(platform, 5_000)
+        return rounds.measure(platform, platform.settings)
+
+
+def with_greenlets(load: Load, spawned: list[gevent.Greenlet], seconds: float) -> None:
+    """Let them run so long, then end them in order."""
+    gevent.sleep(seconds)
+    load.is_over = True
+    gevent.joinall(spawned, timeout=POLL_S + 10, raise_error=True)
+
+
+def beating(load: Load, ids: list[str], rate: float) -> None:
+    """A heartbeat to each in turn, so many a second."""
+    began = time.perf_counter()
+    with closing(Connection(load.port, ADMIN)) as line:
+        while not load.is_over:
+            load.pause(began + load.beaten / rate)
+            place = ids[load.beaten % len(ids)]
+            line.ask("POST", f"/workspaces/{place}/heartbeat", {"seq": None, "active_tasks": 0})
+            load.beaten += 1
+
+
+def point(rig: Rig, ids: list[str], rates: Rates) -> tuple[dict[str, float], float]:
+    """Cores by process under a load, and turns a second that were answered meanwhile.
+
+    ``ids``: the workspaces that there are; so many more are added. The first are sent to.
+    """
+    ids += scale.populate(rig.platform, rates.workspaces - len(ids), len(ids))
+    load = Load(rig.here.port, DRIVEN, poll_s=POLL_S)
+    spread_s = SETTLE_S / 2 / len(ids)
+    spawned = [gevent.spawn_later(at * spread_s, load.agent, one) for at, one in enumerate(ids)]
+    spawned += [gevent.spawn(beating, load, ids, rates.beats)]
+    spawned += [gevent.spawn(load.open_loop, rates.turns, at) for at in range(32)]
+    gevent.sleep(SETTLE_S)
+    before = len(load.waits)
+    cost, took_s = rig.spent(lambda: gevent.sleep(POINT_S))
+    answered = (len(load.waits) - before) / took_s
+    with_greenlets(load, spawned, 0)
+    return {who: us / took_s / 1e6 for who, us in cost.us.items()}, answered
+
+
+def run(here: World) -> dict[str, object]:
+    """Learn, foretell, measure; prints as it goes."""
+    platform = Platform.start(settings_of(here))
+    ensure(platform.clients)
+    ids = make_workspaces(platform, DRIVEN)
+    here.add_web()
+    here.add_workers()
+    here.add_scheduler()
+    rig = Rig(here, platform)
+    model = learn(rig, ids)
+    tell_costs(model)
+    points = []
+    for workspaces, turns in POINTS:
+        rates = Rates(workspaces, turns)
+        told = model.cores(rates)
+        measured, answered = point(rig, ids, rates)
+        points.append({"rates": vars(rates), "told": told, "measured": measured})
+        print(f"\n{workspaces:,} workspaces, {turns:g} turns a second ({answered:.1f} answered)")
+        for who, cores in told.items():
+            print(f"  {who:20} foretold {cores:.3f} cores, measured {measured[who]:.3f}")
+    print()
+    for workspaces, each in PAPER:
+        told = model.cores(Rates(workspaces, workspaces * each / DAY_S))
+        row = ", ".join(f"{who} {cores:.2f}" for who, cores in told.items())
+        print(f"{workspaces:>9,} workspaces, {each} turns a day each: cores: {row}")
+    return {"points": points, "rounds": {name: vars(one) for name, one in model.rounds.items()}}
+
+
+def tell_costs(model: Model) -> None:
+    """The unit costs, a line each."""
+    for name in ("second", "beat", "poll", "turn"):
+        cost: Cost = getattr(model, name)
+        row = ", ".join(f"{who} {us:,.0f}" for who, us in cost.us.items())
+        print(f"{name:8} us: {row}; {cost.commands:.1f} commands", flush=True)
+    for name, one in model.rounds.items():
+        spent = f"worker {one.worker_us:.0f}, Redis {one.redis_us:.0f}"
+        print(f"{name:10} us a workspace, every {one.every_s:g} s: {spent}", flush=True)
+
+
+def main() -> int:
+    """Print what was learned, the two points, and what is on paper."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.model")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    telemetry.configure_logs(Settings(log_level="ERROR"))
+    with tempfile.TemporaryDirectory() as folder, world(Path(folder), **SETTINGS) as here:
+        with here.redis.client() as client:
+            client.config_set("appendfsync", "everysec")
+        told = run(here)
+    if options.json:
+        options.json.write_text(json.dumps(told, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
