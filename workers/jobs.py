@@ -120,7 +120,7 @@ def sweep() -> None:
     if platform.clients.control.set("tk:trim:hold", "1", nx=True, px=TRIM_EVERY_MS):
         trimming.trim(platform, between=lambda: reaper.reap(platform))
     if platform.clients.control.set("tk:history:hold", "1", nx=True, px=history.EVERY_MS):
-        history.take(platform)
+        history.take(platform, between=lambda: reaper.reap(platform))
 
 
 def repair() -> None:

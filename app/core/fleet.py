@@ -60,7 +60,15 @@ class Row:
 
 
 def read(platform: Platform, workspace_ids: Sequence[str], now_ms: int) -> list[Row]:
-    """The rows of these workspaces, in this order; removed ones left out."""
+    """The rows of these workspaces, in this order; removed ones left out.
+
+    A page at a time: a web process answers others in between, and so does Redis.
+    """
+    pages = workspaces.in_pages(workspace_ids)
+    return [row for page in pages for row in _read(platform, page, now_ms)]
+
+
+def _read(platform: Platform, workspace_ids: Sequence[str], now_ms: int) -> list[Row]:
     read = workspaces.read_many(platform, list(workspace_ids))
     found = [one for one in read if one and one.stored["status"] != "removed"]
     if not found:

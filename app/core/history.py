@@ -4,7 +4,8 @@ Kept on the control side: it is a picture, not the truth, and a new control serv
 """
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -32,29 +33,30 @@ class Sample:
     timings: dict[str, list[int]] = field(default_factory=dict)
 
 
-def take(platform: Platform) -> Sample:
-    """Look at every workspace, keep the sample, forget what is older than a day."""
+def take(platform: Platform, between: Callable[[], object] = lambda: None) -> Sample:
+    """Look at every workspace, keep the sample, forget what is older than a day.
+
+    ``between``: called after each page, for the reaper's tick waits behind this.
+    """
     now = platform.now_ms()
-    known = list(workspaces.all_ids(platform))
-    sample = Sample(now)
+    waiting, events, spent = Counter[str](), Counter[str](), Counter[str]()
     running = slots = oldest = 0
-    for start in range(0, len(known), PAGE):
-        page = known[start : start + PAGE]
-        rows = fleet.read(platform, page, now)
-        for row in rows:
-            for lane, count in row.waiting_by_lane.items():
-                sample.waiting[lane] = sample.waiting.get(lane, 0) + count
+    for page in workspaces.pages(platform, PAGE):
+        for row in fleet.read(platform, page, now):
+            waiting.update(row.waiting_by_lane)
             running += row.workspace.live_count
             slots += row.workspace.slots if row.workspace.capacity else 0
             oldest = max(oldest, row.oldest_wait_ms)
-        for name, count in _events(platform, page).items():
-            sample.events[name] = sample.events.get(name, 0) + count
-    told = timings.read(platform, known).as_json()
-    whole = Sample(now, sample.waiting, running, slots, oldest, sample.events, told)
+        events += workspaces.sums(platform, page, "stats")
+        spent += workspaces.sums(platform, page, "timings")
+        between()
+    fires = {name: events[name] for name in FIRE_EVENTS}
+    told = timings.of(spent).as_json()
+    sample = Sample(now, dict(waiting), running, slots, oldest, fires, told)
     control = platform.clients.control
-    control.rpush(keys.HISTORY, json.dumps(asdict(whole), separators=(",", ":")))
+    control.rpush(keys.HISTORY, json.dumps(asdict(sample), separators=(",", ":")))
     control.ltrim(keys.HISTORY, -KEPT, -1)
-    return whole
+    return sample
 
 
 def read(platform: Platform, count: int = KEPT) -> list[Sample]:
@@ -81,14 +83,3 @@ def timing_growth(samples: Sequence[Sample], name: str) -> list[list[int]]:
         before = before or [0] * len(after)
         grown.append([max(0, b - a) for a, b in zip(before, after, strict=False)])
     return grown
-
-
-def _events(platform: Platform, page: Sequence[str]) -> dict[str, int]:
-    pipe = platform.clients.data.pipeline(transaction=False)
-    for workspace_id in page:
-        pipe.hmget(keys.of(workspace_id)["stats"], *FIRE_EVENTS)
-    found: dict[str, int] = dict.fromkeys(FIRE_EVENTS, 0)
-    for row in pipe.execute():
-        for name, count in zip(FIRE_EVENTS, row, strict=True):
-            found[name] += int(count or 0)
-    return found

@@ -6,7 +6,7 @@ Counted per workspace by the scripts that make the change (``timing.lua``), adde
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.core import keys
+from app.core import workspaces
 from app.core.platform import Platform
 
 # Upper bounds in ms; the last bucket has none. The same as in timing.lua.
@@ -53,13 +53,11 @@ class Timings:
 
 def read(platform: Platform, workspace_ids: Sequence[str]) -> Timings:
     """The histograms of these workspaces together."""
-    pipe = platform.clients.data.pipeline(transaction=False)
-    for workspace_id in workspace_ids:
-        pipe.hgetall(keys.of(workspace_id)["timings"])
-    totals: dict[str, int] = {}
-    for row in pipe.execute() if workspace_ids else []:
-        for name, count in row.items():
-            totals[name] = totals.get(name, 0) + int(count)
+    return of(workspaces.sums(platform, workspace_ids, "timings"))
+
+
+def of(totals: Mapping[str, int]) -> Timings:
+    """The histograms of the scripts' counters, ``<name>:<bound>`` and ``<name>:sum``."""
     found = Timings()
     for name, bounds in BUCKETS_MS.items():
         counts = [totals.get(f"{name}:{bound}", 0) for bound in (*bounds, "inf")]

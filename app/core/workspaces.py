@@ -1,7 +1,8 @@
 """Workspaces: configuration, status, and the figures shown for them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -245,6 +246,24 @@ def pages(platform: Platform, count: int = 1000) -> Iterator[list[str]]:
     while page := platform.clients.control.zrange(keys.WORKSPACES, start, start + count - 1):
         yield page
         start += count
+
+
+def in_pages(workspace_ids: Sequence[str], count: int = 100) -> Iterator[Sequence[str]]:
+    """So many at a time: what one pipeline may ask without holding up Redis and its process."""
+    return (workspace_ids[at : at + count] for at in range(0, len(workspace_ids), count))
+
+
+def sums(platform: Platform, workspace_ids: Sequence[str], hash_name: str) -> Counter[str]:
+    """A hash of counters, added up over workspaces."""
+    totals: Counter[str] = Counter()
+    for page in in_pages(workspace_ids):
+        pipe = platform.clients.data.pipeline(transaction=False)
+        for workspace_id in page:
+            pipe.hgetall(keys.of(workspace_id)[hash_name])
+        for row in pipe.execute():
+            for name, count in row.items():
+                totals[name] += int(count)
+    return totals
 
 
 def all_ids(platform: Platform) -> Iterator[str]:

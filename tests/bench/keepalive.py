@@ -1,13 +1,22 @@
 """A keep-alive HTTP connection under gevent that costs little: the load is not what is measured."""
 
 import json
-from typing import Any
+from collections import Counter
+from typing import Any, ClassVar
 
 import gevent.socket
+
+from tests.support.wait import let_pass
+
+ATTEMPTS, RETRY_S = 20, 0.5
 
 
 class Connection:
     """One request after another to one port of this machine, with a token."""
+
+    refused: ClassVar[Counter[str]] = (
+        Counter()
+    )  # of all connections: the last word of the path -> 503s
 
     def __init__(self, port: int, token: str, timeout_s: float = 60) -> None:
         self._token = token
@@ -19,9 +28,18 @@ class Connection:
         self._socket.close()
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON; AssertionError with status and text when it is not 2xx."""
-        self._socket.sendall(self._request(method, path, body))
-        status, text = self._answer()
+        """The answer's JSON; AssertionError with status and text when it is not 2xx.
+
+        503 says that nothing was accepted: asked again, as every client should, and counted.
+        """
+        status, text = b"503", b""
+        for _ in range(ATTEMPTS):
+            self._socket.sendall(self._request(method, path, body))
+            status, text = self._answer()
+            if status != b"503":
+                break
+            self.refused[path.rsplit("/", 1)[-1]] += 1
+            let_pass(RETRY_S)
         assert status.startswith(b"2"), (method, path, status, text[:300])
         return json.loads(text) if text else None
 

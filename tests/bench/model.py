@@ -30,6 +30,7 @@ from tests.bench.ours import make_workspaces
 from tests.bench.rounds import Round
 from tests.bench.soak import SETTINGS
 from tests.support import servers
+from tests.support.wait import let_pass
 from tests.support.world import ADMIN, World, real_platform, settings_of, world
 
 DRIVEN, BEAT_EVERY_S, POLL_S, DAY_S = 40, 30.0, 25.0, 86_400
@@ -126,7 +127,7 @@ class Rig:
 def learn(rig: Rig, ids: list[str]) -> Model:
     """One kind of load after the other."""
     port = rig.here.port
-    base, took_s = rig.spent(lambda: gevent.sleep(BASE_S))
+    base, took_s = rig.spent(lambda: let_pass(BASE_S))
     second = base.per(took_s)
 
     def beats() -> float:
@@ -162,7 +163,7 @@ def of_rounds() -> dict[str, Round]:
 
 def with_greenlets(load: Load, spawned: list[gevent.Greenlet], seconds: float) -> None:
     """Let them run so long, then end them in order."""
-    gevent.sleep(seconds)
+    let_pass(seconds)
     load.is_over = True
     gevent.joinall(spawned, timeout=POLL_S + 10, raise_error=True)
 
@@ -189,9 +190,9 @@ def point(rig: Rig, ids: list[str], rates: Rates) -> tuple[dict[str, float], flo
     spawned = [gevent.spawn_later(at * spread_s, load.agent, one) for at, one in enumerate(ids)]
     spawned += [gevent.spawn(beating, load, ids, rates.beats)]
     spawned += [gevent.spawn(load.open_loop, rates.turns, at) for at in range(32)]
-    gevent.sleep(SETTLE_S)
+    let_pass(SETTLE_S)
     before = len(load.waits)
-    cost, took_s = rig.spent(lambda: gevent.sleep(POINT_S))
+    cost, took_s = rig.spent(lambda: let_pass(POINT_S))
     answered = (len(load.waits) - before) / took_s
     with_greenlets(load, spawned, 0)
     return {who: us / took_s / 1e6 for who, us in cost.us.items()}, answered

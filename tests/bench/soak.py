@@ -27,7 +27,8 @@ from tests.bench.__main__ import percentile
 from tests.bench.keepalive import Connection
 from tests.bench.load import SENDERS, Load
 from tests.bench.ours import RATES, make_workspaces
-from tests.support.world import ADMIN, SIXTY_TIMES, World, ledger, settings_of, world
+from tests.support.wait import let_pass, wait_until
+from tests.support.world import ADMIN, SIXTY_TIMES, World, ledger, open_turns, settings_of, world
 
 WORKSPACES, SCHEDULES, STREAMS, PEAK_S = 40, 4, 4, 20.0
 SETTINGS = {
@@ -107,19 +108,29 @@ def run(here: World, minutes: int, share: float) -> dict[str, Any]:
     began = time.perf_counter()
     spawned += [gevent.spawn(load.open_loop, rate, at) for at in range(SENDERS)]
     for at in range(minutes):
-        gevent.sleep(max(0, began + (at + 1) * 60 - time.perf_counter()))
+        let_pass(began + (at + 1) * 60 - time.perf_counter())
         failed = [one.exception for one in spawned if one.exception is not None]
         if failed:
             raise failed[0]
         found.append(look(here, platform, load, time.perf_counter() - began))
         print(json.dumps(asdict(found[-1])), flush=True)
+    load.is_quiet = True
+    wait_until(lambda: let_pass(1) or not any(open_turns(platform, one) for one in ids), 50)
     load.is_over = True
     gevent.joinall(spawned, timeout=30, raise_error=True)
     rows = [row for one in ids for row in ledger(platform, one).values()]
     states = {
         state: sum(row["state"] == state for row in rows) for state in {r["state"] for r in rows}
     }
-    return {"peak": peak, "rate": rate, "sent": load.sent, "fires": states, **drift(found)}
+    return {
+        "peak": peak,
+        "rate": rate,
+        "sent": load.sent,
+        "unanswered": load.unanswered,
+        "refused": dict(Connection.refused),
+        "fires": states,
+        **drift(found),
+    }
 
 
 def drift(found: list[Minute]) -> dict[str, Any]:
@@ -149,6 +160,8 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=0.5, help="of the peak that was measured")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.minutes < 2:
+        parser.error("--minutes: at least 2, for two quarters are compared")
     with tempfile.TemporaryDirectory() as folder, world(Path(folder), **SETTINGS) as here:
         with here.redis.client() as client:
             client.config_set("appendfsync", "everysec")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from app.core import fleet, history, timings
+from app.core import fleet, history, keys, timings
 from app.core.records import Session
 from tests.contract.conftest import Pass
 from tests.support.kernel import WS, Kernel
@@ -108,6 +108,17 @@ def test_samples_are_kept_for_a_day_and_told_as_differences(
     assert [sum(one) for one in history.timing_growth(samples, "wait")] == [1, 1]
     assert history.growth(samples, "CRON_QUEUED") == [0, 0]
     assert samples[-1].running == 0
+
+
+def test_others_are_served_between_the_pages_of_a_sample(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "PAGE", 2)
+    kernel.platform.clients.control.zadd(keys.WORKSPACES, dict.fromkeys(["a", "b", WS], 1))
+    kernel.submit()
+    served: list[int] = []
+    sample = history.take(kernel.platform, between=lambda: served.append(1))
+    assert (sum(sample.waiting.values()), len(served)) == (1, 2)
 
 
 def _begun(kernel: Kernel) -> Session:

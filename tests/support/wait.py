@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import gevent
+
 T = TypeVar("T")
 
 
@@ -18,3 +20,8 @@ def wait_until(predicate: Callable[[], T], timeout_s: float, interval_s: float =
             name = getattr(predicate, "__qualname__", repr(predicate))
             raise AssertionError(f"{name} was not true within {timeout_s} s (last: {answer!r})")
         time.sleep(interval_s)
+
+
+def let_pass(seconds: float) -> None:
+    """Let other greenlets run for so long: the pace of a load, never a wait for something."""
+    gevent.sleep(max(0.0, seconds))
