@@ -4,10 +4,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from app.core import doorbell, events, keys, turns
+from app.core.events import Event
 from app.core.platform import Platform
 from tests.bench.busy import Busy
 from tests.bench.floor import ITEMS, KEYS
@@ -20,14 +21,14 @@ POLL_S = 0.002
 def helper(url: str, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A process that has said that it is ready; ended on leaving."""
     argv = [sys.executable, "-m", "tests.bench.serving", url, *words]
-    started = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert started.stdout is not None
-    try:
-        assert started.stdout.readline() == "ready\n"
-        yield started
-    finally:
-        started.terminate()
-        started.wait(15)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as started:
+        assert started.stdout is not None
+        try:
+            assert started.stdout.readline() == "ready\n"
+            yield started
+        finally:
+            started.terminate()
 
 
 def begin(started: list[subprocess.Popen[str]]) -> None:
@@ -69,7 +70,7 @@ def claim_finish_rate(here: Platform, workers: int, busy: Busy | None = None) ->
         wait_for_all(here, ids)
         took_s = time.perf_counter() - start
     for workspace_id in ids:
-        check_order(here, workspace_id, ITEMS)
+        check_order(events.after(here, workspace_id, "0-0", 10 * ITEMS), ITEMS)
     return KEYS * ITEMS / took_s
 
 
@@ -81,10 +82,9 @@ def wait_for_all(here: Platform, ids: list[str]) -> None:
             never.wait(POLL_S)
 
 
-def check_order(here: Platform, workspace_id: str, count: int) -> None:
-    """Claimed in the order of acceptance, each ended before the next is claimed."""
-    told = events.after(here, workspace_id, "0-0", 10 * count)
+def check_order(told: Sequence[Event], count: int) -> None:
+    """By a workspace's events: claimed in the order of acceptance, each ended before the next."""
     queued = [one.turn_id for one in told if one.event == "MESSAGE_QUEUED"]
     steps = [one.turn_id for one in told if one.event in ("TURN_CLAIMED", "SESSION_ENDED")]
-    assert steps[::2] == steps[1::2] == queued, workspace_id
+    assert steps[::2] == steps[1::2] == queued
     assert len(queued) == count
