@@ -4,7 +4,7 @@ import json
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from app.core import events
 from app.core.clock import rfc3339
@@ -23,6 +23,16 @@ class Item:
     data: str
 
 
+class Waiter(Protocol):
+    """Who waits for what comes."""
+
+    def wants(self, event: str, turn_id: str, /) -> bool:
+        """Whether an event is worth a look."""
+
+    def wake(self) -> None:
+        """Look now."""
+
+
 class Feed:
     """The newest events of one workspace; what is stored decides, a wake-up only hurries.
 
@@ -32,7 +42,7 @@ class Feed:
     def __init__(self, platform: Platform, workspace_id: str) -> None:
         self.workspace_id = workspace_id
         self.subscribed = threading.Event()
-        self.waiters: set[threading.Event] = set()
+        self.waiters: set[Waiter] = set()
         self.last_id = ""
         self.number = 0
         self._platform = platform
@@ -59,10 +69,11 @@ class Feed:
         if self._readers:
             self._told.append(told)
 
-    def wake(self) -> None:
-        """Wake everybody who waits."""
+    def wake(self, event: str = "", turn_id: str = "") -> None:
+        """Wake everybody who waits for such an event; without its name, everybody."""
         for waiter in list(self.waiters):
-            waiter.set()
+            if not event or waiter.wants(event, turn_id):
+                waiter.wake()
 
     def enter(self) -> tuple[int, str]:
         """A new reader's place: the number of the last item, and the id of the last stored one."""

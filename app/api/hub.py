@@ -7,7 +7,7 @@ and then, so a lost wake-up costs time, never an event.
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -28,15 +28,25 @@ LOG_EVERY_S = 60.0
 log = structlog.get_logger(__name__)
 
 
-class Waiter:
-    """A waiting request; it looks for itself at what it waits for."""
+def everything(event: str, turn_id: str) -> bool:
+    """Any event may be what is waited for."""
+    return True
 
-    def __init__(self, platform: Platform, woken: threading.Event) -> None:
+
+class Waiter:
+    """A waiting request; it looks for itself at what it waits for.
+
+    ``wants``: whether an event (of a turn, or of none: "") is worth such a look. What comes
+    without a name always is.
+    """
+
+    def __init__(self, platform: Platform, wants: Callable[[str, str], bool] = everything) -> None:
         self._platform = platform
-        self._woken = woken
+        self._woken = threading.Event()
+        self.wants = wants
 
     def wake(self) -> None:
-        """End its wait: there is something beside events to look at."""
+        """End its wait: there is something to look at."""
         self._woken.set()
 
     def wait(self, seconds: float) -> bool:
@@ -61,15 +71,16 @@ class News:
 class Follower(Waiter):
     """One stream's view of its feeds; ``positions``: where each stood when it entered."""
 
-    def __init__(self, platform: Platform, woken: threading.Event, feeds: Sequence[Feed]) -> None:
-        super().__init__(platform, woken)
-        self._feeds = feeds
+    def __init__(self, platform: Platform) -> None:
+        super().__init__(platform)
+        self._feeds: Sequence[Feed] = ()
         self._seen: dict[str, int] = {}
         self.positions: dict[str, str] = {}
 
-    def enter(self, stack: ExitStack) -> None:
+    def enter(self, feeds: Sequence[Feed], stack: ExitStack) -> None:
         """Take a place in every feed; ``stack`` gives them back."""
-        for feed in self._feeds:
+        self._feeds = feeds
+        for feed in feeds:
             place = feed.enter()
             stack.callback(feed.leave)
             self._seen[feed.workspace_id], self.positions[feed.workspace_id] = place
@@ -118,18 +129,20 @@ class Hub:
         return self._counts["waiters_max", ""]
 
     @contextmanager
-    def waiting(self, workspace_id: str, token_id: str = "") -> Iterator[Waiter]:
-        """Be woken by a workspace's events.
+    def waiting(
+        self, workspace_id: str, token_id: str = "", wants: Callable[[str, str], bool] = everything
+    ) -> Iterator[Waiter]:
+        """Be woken by a workspace's events, those that are wanted.
 
         Raises:
             Overloaded: ``waiters_max`` requests wait in this process already, or too many of
                 this token's.
         """
-        woken = threading.Event()
+        waiter = Waiter(self._platform, wants)
         with ExitStack() as stack:
             stack.enter_context(self._admitted("waiters_max", "waiters_per_token_max", token_id))
-            self._join([workspace_id], woken, stack)
-            yield Waiter(self._platform, woken)
+            self._join([workspace_id], waiter, stack)
+            yield waiter
 
     @contextmanager
     def following(self, workspace_ids: Sequence[str], token_id: str = "") -> Iterator[Follower]:
@@ -139,12 +152,10 @@ class Hub:
             Overloaded: ``streams_max`` streams are open in this process already, or too many of
                 this token's.
         """
-        woken = threading.Event()
+        follower = Follower(self._platform)
         with ExitStack() as stack:
             stack.enter_context(self._admitted("streams_max", "streams_per_token_max", token_id))
-            feeds = self._join(workspace_ids, woken, stack)
-            follower = Follower(self._platform, woken, feeds)
-            follower.enter(stack)
+            follower.enter(self._join(workspace_ids, follower, stack), stack)
             yield follower
 
     def stop(self) -> None:
@@ -182,9 +193,7 @@ class Hub:
             log.warning("LIMIT_HIT", setting=env_name(bound), token_id=token_id, **told)
         raise Overloaded(setting=env_name(bound), **told)
 
-    def _join(
-        self, workspace_ids: Sequence[str], woken: threading.Event, stack: ExitStack
-    ) -> list[Feed]:
+    def _join(self, workspace_ids: Sequence[str], waiter: Waiter, stack: ExitStack) -> list[Feed]:
         feeds = []
         for workspace_id in workspace_ids:
             with self._lock:
@@ -193,8 +202,8 @@ class Hub:
                 if feed is None:
                     feed = self._feeds[channel] = Feed(self._platform, workspace_id)
                     self._listener.add(channel)
-                feed.waiters.add(woken)
-            stack.callback(self._leave, feed, woken)
+                feed.waiters.add(waiter)
+            stack.callback(self._leave, feed, waiter)
             feeds.append(feed)
         end = self._platform.clock.monotonic() + SUBSCRIBE_S
         for feed in feeds:  # without Redis nothing is heard: then they look for themselves
@@ -203,9 +212,9 @@ class Hub:
             feed.subscribed.wait(max(0.0, end - self._platform.clock.monotonic()))
         return feeds
 
-    def _leave(self, feed: Feed, woken: threading.Event) -> None:
+    def _leave(self, feed: Feed, waiter: Waiter) -> None:
         with self._lock:
-            feed.waiters.discard(woken)
+            feed.waiters.discard(waiter)
             if not feed.waiters and len(self._feeds) > FEEDS_KEPT:
                 channel = keys.of(feed.workspace_id)["wake"]
                 del self._feeds[channel]
@@ -229,11 +238,15 @@ class Hub:
             feed = self._feeds.get(channel)
         if feed is None:
             return
+        event = turn_id = ""
         if kind == "subscribe":
             feed.subscribed.set()
             feed.note_stored()  # appended before the channel was heard
         elif data.startswith("{"):
-            feed.note_told(json.loads(data))
-        else:
+            told = json.loads(data)
+            event = str(told["event"])
+            feed.note_told(told)
+        else:  # "<id> <event> <turn id>", as event.lua publishes it; or one word: look
+            _, event, turn_id = (*data.split(" "), "", "")[:3]
             feed.note_stored()
-        feed.wake()
+        feed.wake(event, turn_id)

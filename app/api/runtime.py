@@ -25,6 +25,12 @@ from app.core.sessions import Handover, Polled
 blueprint = Blueprint("runtime", __name__)
 TAG = "runtime"
 LOOK_S = 5.0
+BRINGS_NOTHING = frozenset(
+    (
+        *("CRON_QUEUED", "MESSAGE_QUEUED", "TURN_CLAIMED", "SESSION_STARTED", "TURN_PROGRESS"),
+        *("TURN_KEEPALIVE", "AGENT_MESSAGE", "CRON_EXECUTED", "WORKSPACE_HEARTBEAT"),
+    )
+)
 FENCED = (409,)
 REPORTS: dict[str, type[models.Progress] | type[models.Finish]] = {
     "progress": models.Progress,
@@ -46,7 +52,7 @@ def next_turn(workspace_id: str, query: models.Poll) -> Response:
     settings, clock = platform().settings, platform().clock
     end = clock.monotonic() + min(query.wait_s, settings.poll_wait_max_s)
     found, is_allowed = Polled(None, [], 0), still_allowed("runtime", [workspace_id])
-    with here.hub.waiting(workspace_id, token().owner) as waiter:
+    with here.hub.waiting(workspace_id, token().owner, may_bring) as waiter:
         while not _has_gone(request.environ.get("gunicorn.socket")):
             found = sessions.take(platform(), workspace_id, query.instance, query.room)
             left_s = end - clock.monotonic()
@@ -59,6 +65,11 @@ def next_turn(workspace_id: str, query: models.Poll) -> Response:
                 raise Unauthorized
     turn = _handed(workspace_id, found.handover) if found.handover else None
     return answer({"turn": turn, "directives": views.directives(found.directives)})
+
+
+def may_bring(event: str, turn_id: str) -> bool:
+    """Whether a poll should look: these come with every turn, before it is laid out or after."""
+    return event not in BRINGS_NOTHING
 
 
 def _has_gone(connection: Any) -> bool:

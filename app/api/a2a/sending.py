@@ -173,11 +173,17 @@ def has_stopped(turn: Turn) -> bool:
     return turn.state in TERMINAL or turn.state == "input_required"
 
 
+def of_turn(turn_id: str) -> Callable[[str, str], bool]:
+    """The events of one turn."""
+    return lambda event, of: of == turn_id
+
+
 def wait(
     waiter: Waiter, workspace_id: str, turn_id: str, until: Callable[[Turn], bool], wait_s: float
 ) -> None:
-    """Until the turn is as wanted, at most so long; woken by its workspace's events."""
+    """Until the turn is as wanted, at most so long; woken by its events."""
     clock = platform().clock
+    waiter.wants = of_turn(turn_id)
     end = clock.monotonic() + wait_s
     while not platform().stopping.is_set():
         left_s = end - clock.monotonic()

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from app.api.a2a.sending import of_turn
+from app.api.runtime import may_bring
 from app.core import sessions
 from tests.integration.api.conftest import Make
 from tests.support.wait import wait_until
@@ -142,3 +144,33 @@ def test_a_feed_that_nobody_waits_for_is_given_up_in_the_end(make: Make) -> None
     data = site.platform.clients.data
     wait_until(lambda: len(data.pubsub_channels("*")) <= 1_001, 5)
     assert threading.active_count() < 20
+
+
+def test_a_poll_looks_when_a_turn_is_laid_out_and_not_at_what_comes_before(site: Web) -> None:
+    hub = site.app.extensions["turnkeeper"].hub
+    site.ok("POST", "/workspaces/w1/heartbeat", {"active_tasks": 0})
+    with hub.waiting("w1", wants=may_bring) as poll, hub.waiting("w1") as control:
+        control.wait(0)
+        poll.wait(0)
+        site.send("w1")
+        claim = claimed(site)
+        assert control.wait(5), "who wants everything is woken"
+        assert not poll.wait(0.2)
+        site.bind("w1", claim)
+        assert poll.wait(5)
+
+
+def test_a_request_that_waits_for_its_turn_looks_at_that_turns_events_only(site: Web) -> None:
+    hub = site.app.extensions["turnkeeper"].hub
+    first, _ = (site.send("w1", text) for text in ("mine", "another's"))
+    claim = claimed(site)
+    with hub.waiting("w1", wants=of_turn(first)) as mine, hub.waiting("w1") as control:
+        control.wait(0)
+        mine.wait(0)
+        site.send("w1", "a third")
+        assert control.wait(5)
+        assert not mine.wait(0.2)
+        sessions.finish(
+            site.platform, "w1", claim.session.id, claim.session.fence, "completed", {"text": "4"}
+        )
+        assert mine.wait(5)

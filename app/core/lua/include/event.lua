@@ -24,6 +24,6 @@ local function emit(event, turn, session, payload, mechanism)
     id = redis.call('XADD', K.events, 'MAXLEN', '~', A.events_kept, '*', unpack(fields))
   end
   redis.call('HINCRBY', K.stats, event, '1')
-  redis.call('PUBLISH', K.wake, id)
+  redis.call('PUBLISH', K.wake, id .. ' ' .. event .. ' ' .. (turn and turn.id or ''))
   return id
 end
