@@ -8,6 +8,7 @@ foretold and measured. Processor time is told, not wall: other work on the machi
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -243,6 +244,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     telemetry.configure_logs(Settings(log_level="ERROR"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and the processes with it
     with tempfile.TemporaryDirectory() as folder, world(Path(folder), **SETTINGS) as here:
         with here.redis.client() as client:
             client.config_set("appendfsync", "everysec")

@@ -1,14 +1,15 @@
-"""``python -m tests.bench.soak [--minutes 60] [--share 0.5] [--json FILE]``: does anything grow?
+"""``python -m tests.bench.soak [--minutes 60] [--rate N] [--json FILE]``: does anything grow?
 
 Real web, workers and scheduler on a Redis of their own. First the most that the machine carries,
-by a closed loop of chats; then a part of that as an open loop: message/send, answered by agents
-that poll over HTTP, beside schedules of every minute, heartbeats, event streams and a fleet page.
-Each minute: latencies, the memory of every process, and what Redis holds. Bounds that act within
-the hour are made shorter, so that what is trimmed is trimmed while it is looked at.
+by a closed loop of chats; then half of that, or the rate given, as an open loop: message/send,
+answered by agents that poll over HTTP, beside schedules of every minute, heartbeats, event streams
+and a fleet page. Each minute: latencies, the memory of every process, and what Redis holds. Bounds
+that act within the hour are made shorter, so that what is trimmed is trimmed while it is looked at.
 """
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -83,7 +84,7 @@ def look(here: World, platform: Platform, load: Load, at_s: float) -> Minute:
     )
 
 
-def run(here: World, minutes: int, share: float) -> dict[str, Any]:
+def run(here: World, minutes: int, asked_rate: float | None) -> dict[str, Any]:
     """The peak, then the soak; every message must be answered, every fire accounted for."""
     platform = Platform.start(settings_of(here))
     ensure(platform.clients)
@@ -102,7 +103,7 @@ def run(here: World, minutes: int, share: float) -> dict[str, Any]:
     spawned += [gevent.spawn(load.stream, one) for one in ids[:STREAMS]]
     spawned.append(gevent.spawn(load.page))
     peak = load.closed_loop(PEAK_S)
-    rate = peak * share
+    rate = asked_rate or peak / 2
     print(f"peak {peak:.0f} answered a second; from now on {rate:.0f}", flush=True)
     load.waits, load.late_s = [], 0.0
     began = time.perf_counter()
@@ -157,15 +158,16 @@ def main() -> int:
     """Run it; print the minutes, then what the second and the last quarter differ by."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.soak")
     parser.add_argument("--minutes", type=int, default=60)
-    parser.add_argument("--share", type=float, default=0.5, help="of the peak that was measured")
+    parser.add_argument("--rate", type=float, help="messages a second; else half of the peak")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.minutes < 2:
         parser.error("--minutes: at least 2, for two quarters are compared")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and the processes with it
     with tempfile.TemporaryDirectory() as folder, world(Path(folder), **SETTINGS) as here:
         with here.redis.client() as client:
             client.config_set("appendfsync", "everysec")
-        told = run(here, options.minutes, options.share)
+        told = run(here, options.minutes, options.rate)
     print(json.dumps({name: value for name, value in told.items() if name != "minutes"}, indent=2))
     if options.json:
         options.json.write_text(json.dumps(told, indent=2) + "\n")
