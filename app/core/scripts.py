@@ -1,14 +1,13 @@
 """Loads the Lua scripts and calls them by name, keys and arguments bound by name too.
 
-A script's header is read, not repeated: ``@keys`` names what ``K.<name>`` holds, ``@args`` what
-``A.<name>`` holds (text; empty for None), ``@include`` names files of ``lua/include`` whose
-keys and arguments join the script's own. The reply is a list whose first item is the outcome;
+A script's header is read, not repeated: ``@keys`` names what ``K.<name>`` is, ``@args`` what
+``A.<name>`` is (text; empty for None), ``@include`` names files of ``lua/include`` of which the
+script carries what it reaches, with the keys and arguments of that. The reply is a list whose first item is the outcome;
 ``{"refused", code, detail}`` becomes the exception of that code.
 """
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,9 +17,7 @@ from weakref import WeakKeyDictionary
 
 from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
-from app.core import errors, keys, states
-
-_HEADER = re.compile(r"^-- @(keys|args|include)\s+(.*)$", re.MULTILINE)
+from app.core import errors, keys, lua_source
 
 REFUSALS: dict[str, type[errors.TurnkeeperError]] = {
     kind.code: kind
@@ -72,36 +69,10 @@ def load() -> Mapping[str, Script]:
     }
 
 
-def _declared(source: str, what: str) -> list[str]:
-    return [
-        word for kind, words in _HEADER.findall(source) if kind == what for word in words.split()
-    ]
-
-
 def _assemble(name: str, source: str, parts: Mapping[str, str]) -> Script:
-    order: list[str] = []
-
-    def visit(text: str) -> None:
-        for part in _declared(text, "include"):
-            if part not in order:
-                visit(parts[part])
-                order.append(part)
-
-    visit(source)
-    texts = [parts[part] for part in order] + [source]
-    key_names = tuple(dict.fromkeys(word for text in texts for word in _declared(text, "keys")))
-    arg_names = tuple(dict.fromkeys(word for text in texts for word in _declared(text, "args")))
-    bind_keys = ", ".join(f"{key} = KEYS[{at}]" for at, key in enumerate(key_names, 1))
-    bind_args = ", ".join(f"{arg} = ARGV[{at}]" for at, arg in enumerate(arg_names, 1))
-    whole = "\n".join(
-        [
-            f"local K = {{{bind_keys}}}",
-            f"local A = {{{bind_args}}}",
-            states.lua_tables("\n".join(texts)),
-            *texts,
-        ]
-    )
-    return Script(name, key_names, arg_names, whole, hashlib.sha1(whole.encode()).hexdigest())  # noqa: S324 - Redis names scripts so
+    whole = lua_source.assemble(name, source, parts)
+    sha = hashlib.sha1(whole.source.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
+    return Script(name, whole.keys, whole.args, whole.source, sha)
 
 
 def call(

@@ -3,7 +3,7 @@
 The diagram stands in ``app/core/README.md``.
 """
 
-import re
+from collections.abc import Container
 from typing import Final
 
 LANES: Final = ("urgent", "chat", "task", "cron", "info")
@@ -33,7 +33,7 @@ TERMINAL: Final = frozenset(state for state, after in TRANSITIONS.items() if not
 LIVE: Final = frozenset({"claimed", "delivered", "running", "checkpointing"})
 
 
-def lua_tables(text: str) -> str:
+def lua_tables(named: Container[str]) -> str:
     """The same tables as Lua source, put in front of a script: those that it names.
 
     They are made anew at every call, so ALLOWED has one text a state and not one table.
@@ -45,5 +45,5 @@ def lua_tables(text: str) -> str:
         "RANK": ", ".join(f"{lane} = {rank}" for rank, lane in enumerate(LANES)),
         "TERMINAL": ", ".join(f"{state} = true" for state in sorted(TERMINAL)),
     }
-    used = {name: rows for name, rows in tables.items() if re.search(rf"\b{name}\b", text)}
+    used = {name: rows for name, rows in tables.items() if name in named}
     return "".join(f"local {name} = {{{rows}}}\n" for name, rows in used.items())

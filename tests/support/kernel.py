@@ -12,6 +12,7 @@ from app.core import (
     dead_letters,
     follow_up,
     keys,
+    lua_source,
     push,
     redis_clients,
     schedules,
@@ -56,6 +57,7 @@ class Altered:
 
     def __init__(self, client: Any, name: str, old: str, new: str) -> None:
         script = scripts.load()[name]
+        old, new = (lua_source.bind(text, script.keys, script.args) for text in (old, new))
         assert old in script.source, f"{name} has changed: the control must change with it"
         self._client, self._sha = client, script.sha
         self._source = script.source.replace(old, new)

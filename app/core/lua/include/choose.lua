@@ -47,8 +47,7 @@ local function take(found)
   if found.back then
     redis.call('ZREM', K.returned, found.id)
   else
-    local lane = K['lane_' .. found.lane]
-    redis.call('XREADGROUP', 'GROUP', GROUP, 'claim', 'COUNT', '1', 'STREAMS', lane, '>')
+    redis.call('XREADGROUP', 'GROUP', GROUP, 'claim', 'COUNT', '1', 'STREAMS', stream_of(found.lane), '>')
     redis.call('HSET', K.lanes, 'last:' .. found.lane, found.entry)
     redis.call('HINCRBY', K.lanes, found.lane, '-1')
   end

@@ -13,7 +13,7 @@ local function entry_ms(entry) return tonumber(string.match(entry, '^%d+')) end
 
 -- The first never-claimed entry of a lane, behind the last that was: id and fields, or nil.
 local function head(lane, last)
-  local found = redis.call('XRANGE', K['lane_' .. lane], last and '(' .. last or '-', '+', 'COUNT', '1')
+  local found = redis.call('XRANGE', stream_of(lane), last and '(' .. last or '-', '+', 'COUNT', '1')
   if found and found[1] then return found[1][1], found[1][2] end
   return nil
 end
@@ -33,7 +33,7 @@ end
 
 -- Writes an accepted turn and puts it at the end of its lane.
 local function enqueue(turn, body)
-  local lane = K['lane_' .. turn.lane]
+  local lane = stream_of(turn.lane)
   if redis.call('EXISTS', lane) == 0 then
     redis.call('XGROUP', 'CREATE', lane, GROUP, '0', 'MKSTREAM')
   end

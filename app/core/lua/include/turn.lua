@@ -4,6 +4,11 @@
 -- @include fires row forget filing
 local GROUP = 'turnkeeper'
 
+local function stream_of(lane)
+  return lane == 'urgent' and K.lane_urgent or lane == 'chat' and K.lane_chat or lane == 'task' and K.lane_task
+    or lane == 'cron' and K.lane_cron or K.lane_info
+end
+
 local saved_text -- the record written last
 
 local function save(turn)
@@ -35,8 +40,8 @@ local function move(turn, to, mechanism, facts)
   turn.state, turn.state_at, turn.mechanism, turn.facts = to, NOW, mechanism, limits_of(facts)
   if TERMINAL[to] then
     turn.ended_at = NOW
-    redis.call('XACK', K['lane_' .. turn.lane], GROUP, turn.entry)
-    redis.call('XDEL', K['lane_' .. turn.lane], turn.entry)
+    redis.call('XACK', stream_of(turn.lane), GROUP, turn.entry)
+    redis.call('XDEL', stream_of(turn.lane), turn.entry)
     redis.call('ZREM', K.open, turn.id)
     file(to == 'dead' and K.dead or K.done, turn.id)
   end
