@@ -41,8 +41,9 @@ def ending(
     outcome: str,
     result: Mapping[str, Any],
     note: Mapping[str, Any] | None = None,
+    rings: bool = True,
 ) -> dict[str, Any]:
-    """The arguments of the agent's own end."""
+    """The arguments of the agent's own end; without ``rings`` nobody is told what waits."""
     return {
         "session_id": session_id,
         "fence": fence,
@@ -51,6 +52,7 @@ def ending(
         "text": result.get("text") or "",
         "note": json.dumps(note, ensure_ascii=False) if note else "",
         "limits": json.dumps(_hits(result), ensure_ascii=False) if result.get("limits") else "[]",
+        "rings": rings,
     }
 
 

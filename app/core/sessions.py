@@ -165,13 +165,13 @@ def finish(
     return ended(platform, workspace_id, platform.run("finish", workspace_id, **args))
 
 
-def ended(platform: Platform, workspace_id: str, reply: Sequence[Any], rings: bool = True) -> str:
-    """What a finish is followed by; without ``rings`` its caller goes on to claim, or rings."""
+def ended(platform: Platform, workspace_id: str, reply: Sequence[Any]) -> str:
+    """What a finish is followed by."""
     _, state, depth, runnable, wake_at_ms = reply
     if int(float(wake_at_ms)):  # a retry, after its pause
         within_ms = int(float(wake_at_ms)) - platform.now_ms()
         doorbell.watch(platform, workspace_id, within_ms / 1000)
-    if depth and runnable and rings:
+    if depth and runnable:
         doorbell.ring(platform, workspace_id)
     return str(state)
 

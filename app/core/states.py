@@ -41,6 +41,9 @@ def lua_tables(named: Container[str]) -> str:
     allowed = ", ".join(f"{state} = ' {' '.join(after)} '" for state, after in TRANSITIONS.items())
     tables = {
         "ALLOWED": allowed,
+        "LANE_FIELDS": ", ".join(
+            f"'{field}'" for field in (*LANES, *(f"last:{lane}" for lane in LANES), "parked")
+        ),
         "LANES": ", ".join(f"'{lane}'" for lane in LANES),
         "RANK": ", ".join(f"{lane} = {rank}" for rank, lane in enumerate(LANES)),
         "TERMINAL": ", ".join(f"{state} = true" for state in sorted(TERMINAL)),

@@ -35,6 +35,45 @@ def test_claim_opens_a_session_with_a_fence_and_its_deadlines(kernel: Kernel) ->
     assert kernel.events()[-1]["event"] == "TURN_CLAIMED"
 
 
+def check_depths(kernel: Kernel, pass_ms: Pass) -> None:
+    """What a claim says that waits is what waits: new, come back, put off, or of a schedule."""
+
+    def claimed() -> Session:
+        found = kernel.claimed()
+        assert found.depth == workspaces.get(kernel.platform, kernel.id).depth
+        return found.session
+
+    for lane in ("info", "chat", "urgent", "chat", "task"):
+        kernel.submit(lane=lane)
+    kernel.release(claimed())
+    kernel.release(claimed(), counts=True)
+    kernel.finish(claimed())
+    pass_ms(PAUSE_MS + 20)
+    kernel.finish(claimed())
+    schedule = kernel.scheduled(overlap_policy="buffer_one")
+    for step in (3, 2, 1):
+        kernel.fire(schedule, kernel.make_due(schedule, kernel.platform.now_ms() - step * 300_000))
+    for _ in range(4):
+        kernel.finish(claimed())
+    assert kernel.refused() == "empty"
+
+
+def test_claim_says_how_many_wait_behind_its_turn(kernel: Kernel, pass_ms: Pass) -> None:
+    check_depths(kernel, pass_ms)
+
+
+def test_control_a_claim_that_counts_its_own_turn_is_found(bare: Kernel, pass_ms: Pass) -> None:
+    with pytest.raises(AssertionError):
+        check_depths(bare.altered("claim", "or before - 1", "or before"), pass_ms)
+
+
+def test_control_a_claim_that_counts_fires_ended_into_its_own_is_found(
+    bare: Kernel, pass_ms: Pass
+) -> None:
+    with pytest.raises(AssertionError):
+        check_depths(bare.altered("claim", "schedule and waiting() or", ""), pass_ms)
+
+
 def test_claim_writes_no_field_that_nobody_reads(kernel: Kernel) -> None:
     kernel.submit()
     stored = kernel.data.hget(kernel.keys["sessions"], kernel.claimed().session.id)

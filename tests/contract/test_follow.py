@@ -138,6 +138,7 @@ def test_the_old_answer_goes_and_what_was_made_stays(kernel: Kernel) -> None:
         text="good?",
         note="",
         limits="[]",
+        rings=True,
     )
     kernel.follow(session.turn_id, "yes")
     body, result = read_parts(kernel.platform, kernel.id, session.turn_id)

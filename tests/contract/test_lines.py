@@ -274,12 +274,12 @@ def test_emit_trims_nothing_that_is_owed_and_all_else_by_count(kernel: Kernel) -
 def test_control_an_emit_that_trims_all_the_same_loses_what_is_owed(kernel: Kernel) -> None:
     """The trimming control: with the look at what is owed switched off, an event is lost."""
     tuned = kernel.tuned(events_kept=100)
-    old = "if redis.call('EXISTS', K.owed) == 1 then"
+    old = "is_owed = redis.call('EXISTS', K.owed) == 1"
     careless = Kernel(
         type(tuned.platform)(
             tuned.platform.settings,
             type(tuned.platform.clients)(
-                *[Altered(kernel.data, "append", old, "if false then")] * 6
+                *[Altered(kernel.data, "append", old, "is_owed = false")] * 6
             ),
         )
     )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.core import claims, keys, memories, scripts
+from app.core import claims, handing, keys, memories, scripts
 from app.core.claims import Claim, NoClaim
 from app.core.errors import StaleFence
 from app.core.memories import Draft
@@ -83,6 +83,16 @@ def test_hand_over_of_a_session_its_progress_began_belongs_to_who_hands_over(
     kernel.hand_over(session, "i")
     assert kernel.session(session.id).instance == "i"
     assert told(kernel).count("SESSION_STARTED") == 1
+
+
+def test_finish_looks_what_waits_only_for_who_rings(kernel: Kernel) -> None:
+    for rings, told_of in ((True, [1, 1]), (False, [0, 0])):
+        for _ in range(2):
+            kernel.submit()
+        session = kernel.claimed().session
+        kernel.hand_over(session)
+        args = handing.ending(session.id, session.fence, "completed", {"text": ""}, rings=rings)
+        assert kernel.run("finish", **args)[:4] == ["ok", "completed", *told_of]
 
 
 def test_memory_seq_is_the_stores_own_and_0_where_nothing_was_written(kernel: Kernel) -> None:

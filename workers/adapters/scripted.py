@@ -55,8 +55,7 @@ class Scripted:
             if isinstance(reply, Exception):
                 faults[at] = reply
             else:
-                rings = deliveries[at].claim.depth == 0
-                sessions.ended(platform, call.workspace_id, reply, rings)
+                sessions.ended(platform, call.workspace_id, reply)
         return faults
 
     def _answered(
@@ -72,7 +71,8 @@ class Scripted:
 
 def _ending(delivery: Delivery, result: Mapping[str, Any]) -> Call:
     session = delivery.claim.session
-    args = handing.ending(session.id, session.fence, "completed", result)
+    rings = delivery.claim.depth == 0
+    args = handing.ending(session.id, session.fence, "completed", result, rings=rings)
     return Call("finish", delivery.workspace_id, args)
 
 

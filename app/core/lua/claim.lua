@@ -7,18 +7,18 @@
 -- @returns   wake at ms}: overlap: what waits waits for a fire of its own schedule to end
 -- @returns refused: workspace_not_found, illegal_transition
 -- @include full choose overlap open
-local function given(outcome, session, turn, session_text, turn_text, team)
+local function given(outcome, session_text, turn, turn_text, depth, team)
   local note = note_place(turn)
   return {outcome, session_text, turn_text, redis.call('HGET', K.bodies, turn.id) or '',
     turn.schedule_id and redis.call('HGET', K.schedules, turn.schedule_id) or '',
-    note and redis.call('HGET', K.notes, note) or '', (waiting()),
+    note and redis.call('HGET', K.notes, note) or '', depth,
     team or '', redis.call('HGET', K.policy, 'seq') or ''}
 end
 
 local known = read(K.sessions, A.session_id)
 if known then
   local turn = read(K.turns, known.turn_id)
-  return given('replayed', known, turn, cjson.encode(known), cjson.encode(turn),
+  return given('replayed', cjson.encode(known), turn, cjson.encode(turn), (waiting()),
     redis.call('HGET', K.workspace, 'team'))
 end
 
@@ -48,4 +48,6 @@ if not turn then return {'empty', NOW} end
 
 local session, session_text = open(turn, schedule, {ceiling_ms = ws[5], adapter = ws[6], agent_url = ws[7]})
 if not session then return refuse('illegal_transition', {state = turn.state}) end
-return given('claimed', session, turn, session_text, saved_text, ws[8])
+-- Of a fire others may have been ended or set aside.
+local depth = schedule and waiting() or before - 1
+return given('claimed', session_text, turn, saved_text, depth, ws[8])

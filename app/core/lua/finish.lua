@@ -1,7 +1,8 @@
 -- The agent's own end of a session: stores the result, frees the slot, tells who waits.
 -- A repeat of an accepted finish changes nothing; one after the platform ended the session is fenced.
 -- limits: [[mechanism, event payload], …] of what was cut or left while the agent worked.
--- @args outcome result text note limits
+-- rings: 0 where who ends it goes on to claim, or rings: then nobody looks what waits.
+-- @args outcome result text note limits rings
 -- @returns {"ok" | "replayed", turn state, waiting count, runnable 0|1, wake at ms}
 -- @returns refused: session_not_found, stale_fence, illegal_transition
 -- @include full held directives retry note
@@ -39,7 +40,7 @@ local again = RETRIED[outcome] and retry(turn, session, outcome)
 if not again and not move(turn, outcome, by, facts) then return refuse('illegal_transition', {state = turn.state}) end
 -- One that is tried again has no answer yet. Where very few turns are kept, the move may have
 -- forgotten this one too.
-if not again and redis.call('HEXISTS', K.turns, turn.id) == 1 then redis.call('HSET', K.results, turn.id, A.result) end
+if not again and not forgotten[turn.id] then redis.call('HSET', K.results, turn.id, A.result) end
 settle_note(session, turn, outcome)
 for _, hit in ipairs(cjson.decode(A.limits)) do emit('LIMIT_HIT', turn, session, hit[2], hit[1]) end
 if A.note ~= '' then emit('SESSION_CHECKPOINTED', turn, session, '{"note":' .. A.note .. '}') end
@@ -50,5 +51,5 @@ if A.text ~= '' then
 end
 if not again then cron_event(turn, session) end
 close(session, turn, 'finish', facts)
-local depth = (waiting())
+local depth = A.rings == '0' and 0 or waiting()
 return {'ok', turn.state, depth, depth > 0 and runnable() or 0, again and turn.not_before or 0}

@@ -7,45 +7,48 @@
 -- @returns   the reaper must be told: it came back, a session is lost, the idle limit changed
 -- @returns refused: workspace_not_found, workspace_removed
 -- @include full reconcile status
-local ws = redis.call('HMGET', K.workspace, 'status', 'paused_at', 'error_rate', 'wedged', 'is_late')
-if not ws[1] then return refuse('workspace_not_found') end
-if ws[1] == 'removed' then return refuse('workspace_removed') end
+local ws = redis.call('HMGET', K.workspace, 'paused_at', 'hold_until', 'max_concurrent', 'status', 'error_rate',
+  'wedged', 'is_late', 'beat_idle_ms')
+local was = ws[4]
+if not was then return refuse('workspace_not_found') end
+if was == 'removed' then return refuse('workspace_removed') end
 local last = redis.call('HMGET', K.capacity, 'seq', 'instance')
 local seq = number(A.seq) or (number(last[1]) or 0) + 1
 local is_restart = A.instance == '' and seq <= 1 -- who names no instance begins anew by its count
 if last[1] and last[2] == A.instance and seq <= tonumber(last[1]) and not is_restart then
-  return {'stale', ws[1], (waiting()), 0, 0}
+  return {'stale', was, (waiting()), 0, 0}
 end
 
 let_through()
-local said = {'seq', seq, 'instance', A.instance, 'at', NOW}
-local function note(field, value)
-  said[#said + 1] = field
-  said[#said + 1] = value
+local said, known = {'seq', seq, 'instance', A.instance, 'at', NOW_TEXT}, {'beat_at', NOW_TEXT}
+local function note(list, field, value)
+  list[#list + 1] = field
+  list[#list + 1] = value
 end
-if A.max_concurrent ~= '' then note('max_concurrent', A.max_concurrent) end
+if A.max_concurrent ~= '' then note(said, 'max_concurrent', A.max_concurrent) end
 local foreign, orders, lost = reconcile(A.sessions ~= '' and cjson.decode(A.sessions) or nil, number(A.active_tasks))
-if foreign then note('foreign', foreign) end
-if A.active_tasks ~= '' then note('active_tasks', A.active_tasks) end
+if foreign then note(said, 'foreign', foreign) end
+if A.active_tasks ~= '' then note(said, 'active_tasks', A.active_tasks) end
 redis.call('HSET', K.capacity, unpack(said))
 redis.call('PEXPIRE', K.capacity, A.heartbeat_ttl_ms)
 
-local idle_was = redis.call('HGET', K.workspace, 'beat_idle_ms')
+local idle = ws[8]
 if A.idle_timeout == 'null' then
+  idle = false
   redis.call('HDEL', K.workspace, 'beat_idle_ms')
 elseif A.idle_timeout ~= '' then
-  redis.call('HSET', K.workspace, 'beat_idle_ms', math.floor(tonumber(A.idle_timeout) * 1000))
+  idle = string.format('%.0f', math.floor(tonumber(A.idle_timeout) * 1000))
+  note(known, 'beat_idle_ms', idle)
 end
-local idle_moved = idle_was ~= redis.call('HGET', K.workspace, 'beat_idle_ms')
-if A.current_task ~= '' then redis.call('HSET', K.workspace, 'current_task', cjson.decode(A.current_task)) end
-if A.error_rate ~= '' then redis.call('HSET', K.workspace, 'error_rate', A.error_rate) end
-if A.runtime_state ~= '' then redis.call('HSET', K.workspace, 'wedged', A.runtime_state == 'wedged' and 1 or 0) end
-redis.call('HSET', K.workspace, 'beat_at', NOW)
-if A.instance ~= 'probe' then redis.call('HSET', K.workspace, 'own_beat_at', NOW) end
-local status = judge(ws[5] and 'offline' or ws[1], number(A.error_rate) or number(ws[3]) or 0,
-  A.runtime_state == '' and ws[4] == '1' or A.runtime_state == 'wedged')
-local look = (ws[1] == 'offline' or lost or idle_moved) and 1 or 0
+if A.current_task ~= '' then note(known, 'current_task', cjson.decode(A.current_task)) end
+if A.error_rate ~= '' then note(known, 'error_rate', A.error_rate) end
+if A.runtime_state ~= '' then note(known, 'wedged', A.runtime_state == 'wedged' and '1' or '0') end
+if A.instance ~= 'probe' then note(known, 'own_beat_at', NOW_TEXT) end
+redis.call('HSET', K.workspace, unpack(known))
+local status = judge(ws[7] and 'offline' or was, number(A.error_rate) or number(ws[5]) or 0,
+  A.runtime_state == '' and ws[6] == '1' or A.runtime_state == 'wedged')
+local look = (was == 'offline' or lost or idle ~= ws[8]) and 1 or 0
 redis.call('PUBLISH', K.wake, cjson.encode({event = 'WORKSPACE_HEARTBEAT', at = NOW, payload = {
   seq = seq, status = status, active_tasks = number(A.active_tasks), live_sessions = redis.call('ZCARD', K.live),
 }}))
-return {'ok', status, (waiting()), runnable(), look, unpack(orders)}
+return {'ok', status, (waiting()), runnable(ws), look, unpack(orders)}

@@ -6,11 +6,11 @@
 -- @returns   runnable 0|1}
 -- @returns refused: workspace_not_found, workspace_removed, idempotency_conflict, queue_full
 -- @include bound room push
-local status = redis.call('HGET', K.workspace, 'status')
-if not status then return refuse('workspace_not_found') end
-if status == 'removed' then return refuse('workspace_removed') end
+local ws = redis.call('HMGET', K.workspace, 'paused_at', 'hold_until', 'max_concurrent', 'status')
+if not ws[4] then return refuse('workspace_not_found') end
+if ws[4] == 'removed' then return refuse('workspace_removed') end
 
-local function answer(outcome, turn_id) return taken(outcome, turn_id, runnable()) end
+local function answer(outcome, turn_id) return taken(outcome, turn_id, runnable(ws)) end
 
 if read(K.turns, A.turn_id) then return answer('replayed', A.turn_id) end
 local named = A.digest ~= ''
@@ -29,7 +29,7 @@ if named then
   end
 end
 
-local depth = waiting()
+local depth, counts = waiting()
 if depth >= tonumber(A.queue_depth_max) then return refuse_depth(depth, A.origin) end
 
 local turn = cjson.decode(A.record)
@@ -43,4 +43,6 @@ if named then
   redis.call('SET', K.submit_key, A.digest .. ' ' .. turn.id, 'PX', A.idempotency_ttl_ms)
 end
 emit('MESSAGE_QUEUED', turn, nil, {lane = turn.lane, origin = turn.origin, depth = depth + 1})
-return answer('accepted', turn.id)
+local at = RANK[turn.lane] + 1
+counts[at] = (counts[at] or 0) + 1
+return taken('accepted', turn.id, runnable(ws), depth + 1, counts)

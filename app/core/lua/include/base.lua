@@ -1,11 +1,7 @@
 -- What every script needs: server time, optional arguments, refusals.
-local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
-local NOW = now_ms()
-local NOW_TEXT = string.format('%.0f', NOW) -- Redis formats a number anew for each command
+local TIME = redis.call('TIME')
+local NOW_TEXT = TIME[1] .. string.sub(string.format('%06d', TIME[2]), 1, 3) -- ms
+local NOW = tonumber(NOW_TEXT) -- as a command's argument it would be formatted anew each time
 
 -- An argument as a number, or nil where it was left out.
 local function number(text)

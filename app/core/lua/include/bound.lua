@@ -2,8 +2,9 @@
 -- @keys live
 -- @args queue_depth_max
 -- @include lane refusal
-local function taken(outcome, turn_id, is_runnable)
-  local depth, counts = waiting()
+-- `depth` and `counts`: what waits, where the caller knows it.
+local function taken(outcome, turn_id, is_runnable, depth, counts)
+  if not depth then depth, counts = waiting() end
   local oldest, session = oldest_at(counts), redis.call('ZRANGE', K.live, 0, 0, 'WITHSCORES')
   return {outcome, turn_id, depth, oldest and NOW - oldest or 0,
     session[2] and NOW - tonumber(session[2]) or 0, is_runnable}

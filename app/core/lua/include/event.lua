@@ -4,6 +4,8 @@
 -- @keys events stats wake owed
 -- @args events_kept
 -- @include base
+local is_owed -- whether an open line may still owe some event; asked once
+
 local function emit(event, turn, session, payload, mechanism)
   local text = type(payload) == 'table' and cjson.encode(payload) or payload or '{}'
   local fields = {'event', event, 'payload', text}
@@ -17,8 +19,9 @@ local function emit(event, turn, session, payload, mechanism)
   add('session_id', session and session.id)
   add('fence', session and session.fence)
   add('mechanism', mechanism)
+  if is_owed == nil then is_owed = redis.call('EXISTS', K.owed) == 1 end
   local id
-  if redis.call('EXISTS', K.owed) == 1 then
+  if is_owed then
     id = redis.call('XADD', K.events, '*', unpack(fields))
   else
     id = redis.call('XADD', K.events, 'MAXLEN', '~', A.events_kept, '*', unpack(fields))

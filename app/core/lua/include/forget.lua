@@ -2,6 +2,8 @@
 -- @keys turns bodies results done changed push
 -- @args turns_kept turn_retention_ms
 -- @include base
+local forgotten = {} -- by this call: turn id -> true
+
 -- `set`: where the turn is filed.
 local function forget(id, set)
   local turn = read(K.turns, id)
@@ -13,6 +15,7 @@ local function forget(id, set)
   redis.call('HDEL', K.bodies, id)
   redis.call('HDEL', K.results, id)
   redis.call('ZREM', set, id)
+  forgotten[id] = true
 end
 
 local function forget_oldest()

@@ -34,11 +34,13 @@ end
 -- Writes an accepted turn and puts it at the end of its lane.
 local function enqueue(turn, body)
   local lane = stream_of(turn.lane)
-  if redis.call('EXISTS', lane) == 0 then
-    redis.call('XGROUP', 'CREATE', lane, GROUP, '0', 'MKSTREAM')
-  end
   turn.seq = redis.call('HINCRBY', K.workspace, 'turn_seq', '1')
-  turn.entry = redis.call('XADD', lane, '*', 'turn', turn.id, 'max_wait_ms', turn.max_wait_ms)
+  local entry = {lane, 'NOMKSTREAM', '*', 'turn', turn.id, 'max_wait_ms', turn.max_wait_ms}
+  turn.entry = redis.call('XADD', unpack(entry))
+  if not turn.entry then -- the first of its lane
+    redis.call('XGROUP', 'CREATE', lane, GROUP, '0', 'MKSTREAM')
+    turn.entry = redis.call('XADD', unpack(entry))
+  end
   turn.state, turn.state_at, turn.accepted_at = 'queued', NOW, NOW
   turn.attempt, turn.losses = 0, 0
   redis.call('HINCRBY', K.lanes, turn.lane, '1')

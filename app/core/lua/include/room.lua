@@ -13,8 +13,9 @@ local function room(own)
 end
 
 -- Whether a claim could succeed now, so that a doorbell is worth its ring.
-local function runnable()
-  local ws = redis.call('HMGET', K.workspace, 'paused_at', 'hold_until', 'max_concurrent')
+-- `ws`: these three fields, where they were read already.
+local function runnable(ws)
+  ws = ws or redis.call('HMGET', K.workspace, 'paused_at', 'hold_until', 'max_concurrent')
   if ws[1] or (number(ws[2]) or 0) > NOW then return 0 end
   return (room(ws[3]) or 0) > 0 and 1 or 0
 end
