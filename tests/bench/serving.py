@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from app.core import telemetry
+from app.core import scripts, telemetry
 from app.core.platform import Platform
 from app.core.settings import Settings
 from tests.bench import floor
@@ -25,6 +25,7 @@ def dispatch(url: str) -> None:
     here = Platform.start(Settings(redis_url=url))
     signal.signal(signal.SIGTERM, lambda *_: here.stopping.set())
     here.clients.data.ping()
+    scripts.load()  # what a process does once is no turn's cost
     print("ready", flush=True)
     sys.stdin.readline()
     jobs.serve(here, Scripted(lambda claim, bound: {"text": ""}), LONG_S)
