@@ -2,8 +2,8 @@
 
 A script's header is read, not repeated: ``@keys`` names what ``K.<name>`` is, ``@args`` what
 ``A.<name>`` is (text; empty for None), ``@include`` names files of ``lua/include`` of which the
-script carries what it reaches, with the keys and arguments of that. The reply is a list whose first item is the outcome;
-``{"refused", code, detail}`` becomes the exception of that code.
+script carries what it reaches, with the keys and arguments of that. The reply is a list whose first
+item is the outcome; ``{"refused", code, detail}`` becomes the exception of that code.
 """
 
 import hashlib
