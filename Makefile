@@ -18,11 +18,11 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet
 	--generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help run test fmt lint types imports unit contract integration e2e agents seeds sim nightly bench docs \
+.PHONY: help run test fmt lint types imports unit contract integration e2e agents seeds sim nightly bench bench-peers docs \
 	audit lock clean servers
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{printf "%-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{printf "%-12s %s\n", $$1, $$2}'
 
 run: .venv/stamp-run ## start everything on this machine: turnkeeper up (PORT=8081 make run: there)
 	@$(BIN)/turnkeeper up
@@ -68,9 +68,12 @@ sim: .venv/stamp-test servers ## random interleavings, and months of schedules, 
 nightly: .venv/stamp-test servers ## what takes hours: two million steps, chaos, clocks in real time
 	@$(BIN)/python -m pytest -m nightly tests
 
-bench: .venv/stamp-test ## the speeds of this machine, as ratios to a raw loop
-	@$(BIN)/python -m tests.bench
+bench: .venv/stamp-test ## the speeds of this machine, as ratios to a raw loop; kept in build/bench.json
+	@$(BIN)/python -m tests.bench --json build/bench.json
 	@$(BIN)/python -m tests.bench.profile
+
+bench-peers: .venv/stamp-test ## other systems at the same work, from PyPI and npm; build/bench-peers.json
+	@$(BIN)/python -m tests.bench --part peers --json build/bench-peers.json
 
 docs: .venv/stamp-test ## write the generated reference pages
 	@$(BIN)/python -m tests.support.docs

@@ -17,10 +17,11 @@ import redis
 from app.core import telemetry
 from app.core.settings import Settings
 from tests.bench import clocks, fires, floor, incident, ours, out, scale, together
+from tests.bench.floor import RAW_LOOP
 from tests.bench.out import MESSAGE
+from tests.bench.peers import part as peers
 from tests.support import servers
 
-RAW_LOOP = "raw XADD, XREADGROUP, XACK"
 HOLD_S = 20.0
 
 
@@ -35,6 +36,7 @@ class Table:
     def __init__(self, url: str, runs: int) -> None:
         self.url, self.runs = url, runs
         self.rows: dict[str, dict[str, float | str | None]] = {}
+        self.faults: list[str] = []  # what must not be overlooked: the run ends with 1
 
     def add(
         self, name: str, unit: str, measure: Callable[[], float], base: str | None = None
@@ -66,6 +68,11 @@ class Table:
         told = f"{median:>10,.{figures}f} {unit:4} {spread:>18}  {load}  {beside}"
         print(f"{name:58} {told.rstrip()}", flush=True)
 
+    def tell(self, name: str, sentence: str) -> None:
+        """A row without a figure: why it is not there, or what was seen."""
+        self.rows[name] = {"told": sentence}
+        print(f"{name:58} {sentence}", flush=True)
+
     def latencies(self, name: str, measure: Callable[[], list[float]], base: str = "") -> None:
         """Two rows, p50 and p99 in ms."""
         self.side_by_side({name: measure}, base)
@@ -78,9 +85,10 @@ class Table:
                 redis.Redis.from_url(self.url, protocol=2).flushall()
                 runs[name].append([wait * 1000 for wait in measure()])
         for name, found in runs.items():
-            self._put_both(name, found, base if base != name else "")
+            self.put_latencies(name, found, base if base != name else "")
 
-    def _put_both(self, name: str, runs: list[list[float]], base: str) -> None:
+    def put_latencies(self, name: str, runs: list[list[float]], base: str = "") -> None:
+        """Two rows, p50 and p99, of waits in ms; each value is that of one run."""
         for label, share in (("p50", 0.5), ("p99", 0.99)):
             values = [percentile(waits, share) for waits in runs]
             self.put(f"{name} {label}", "ms", values, f"{base} {label}" if base else None)
@@ -90,7 +98,7 @@ def main() -> int:
     """Print the table; write it as JSON where asked."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--part", choices=[*PARTS, "all"], default="all")
+    parser.add_argument("--part", choices=[*PARTS, *ASKED_FOR, "all"], default="all")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     binary = servers.binary_7() or servers.binary_62()
@@ -102,12 +110,16 @@ def main() -> int:
         with server.client() as client:
             client.config_set("appendfsync", "everysec")
         table = Table(server.url, options.runs)
-        for name, part in PARTS.items():
-            if options.part in (name, "all"):
-                part(table, server.url)
+        wanted = (
+            PARTS if options.part == "all" else {options.part: (PARTS | ASKED_FOR)[options.part]}
+        )
+        for part in wanted.values():
+            part(table, server.url)
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(table.rows, indent=2) + "\n")
-    return 0
+    print(*table.faults, sep="\n", end="\n" if table.faults else "", file=sys.stderr)
+    return 1 if table.faults else 0
 
 
 def speed(table: Table, url: str) -> None:
@@ -247,6 +259,7 @@ def clocks_and_web(table: Table, url: str) -> None:
 
 
 PARTS = {"speed": speed, "scale": scaling, "held": held, "out": outward, "rest": clocks_and_web}
+ASKED_FOR = {"peers": peers.beside_others}  # installs other systems: not among "all"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from rq import Queue, SimpleWorker
 from rq.timeouts import TimerDeathPenalty
 
 KEYS, ITEMS = 100, 50
+RAW_LOOP = "raw XADD, XREADGROUP, XACK"
 
 
 def raw_xadd(client: redis.Redis) -> float:

@@ -1,0 +1,1 @@
+"""Other systems at the same work, in the same run: ``make bench-peers``."""

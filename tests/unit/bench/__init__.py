@@ -1,0 +1,1 @@
+"""The harness of the benchmarks: what it reads and refuses, never how fast anything is."""
