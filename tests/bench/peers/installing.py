@@ -10,7 +10,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from tests.bench.peers.known import Found
+from tests.bench.peers.known import Found, told_reason
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[3]
 FOLDER = ROOT / ".venv/peers"
@@ -62,15 +62,14 @@ def _install_node() -> dict[str, str]:
 
 
 def _refusal(argv: list[str]) -> str:
-    """The last line that a failed installation wrote; empty when it did not fail."""
+    """Why an installation failed; empty when it did not."""
     try:
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=INSTALL_S, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
         return f"not done within {INSTALL_S} s"
-    lines = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
-    return lines[-1] if done.returncode else ""
+    return told_reason(done.stderr) if done.returncode else ""
 
 
 def _python_versions() -> dict[str, str]:

@@ -60,6 +60,14 @@ class Found(NamedTuple):
     refusals: Mapping[str, str]
 
 
+def told_reason(text: str) -> str:
+    """The line of a failed installation that says why: npm's first after its code, pip's last."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    npm = [line.removeprefix("npm error ") for line in lines if line.startswith("npm error ")]
+    reasons = [line for line in npm if not line.startswith("code ")] or lines[-1:]
+    return reasons[0] if reasons else "it said nothing"
+
+
 def why_not(peer: Peer, found: Found) -> str | None:
     """A plain sentence where the peer cannot run here; None when it can."""
     if peer.is_node:

@@ -90,6 +90,18 @@ def test_a_package_that_was_refused_is_named_with_its_reason() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("WARNING: slow\nERROR: No matching distribution\n", "ERROR: No matching distribution"),
+        ("npm error code E1\nnpm error none such\nnpm error A complete log: x\n", "none such"),
+        ("", "it said nothing"),
+    ],
+)
+def test_the_reason_of_a_refusal_is_the_line_that_says_why(text: str, reason: str) -> None:
+    assert known.told_reason(text) == reason
+
+
 def test_each_peer_has_its_script_and_its_packages_have_one_version() -> None:
     pinned = json.loads((FOLDER / "package.json").read_text())["dependencies"]
     lines = (FOLDER / "requirements.txt").read_text().splitlines()
