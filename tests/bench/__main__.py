@@ -16,10 +16,10 @@ import redis
 
 from app.core import telemetry
 from app.core.settings import Settings
-from tests.bench import clocks, fires, floor, incident, ours, out, scale, together
+from tests.bench import clocks, fires, floor, incident, ours, scale, scaleout, together
 from tests.bench.floor import RAW_LOOP
-from tests.bench.out import MESSAGE
 from tests.bench.peers import part as peers
+from tests.bench.scaleout import MESSAGE
 from tests.support import servers
 
 HOLD_S = 20.0
@@ -186,11 +186,11 @@ def outward(table: Table, url: str) -> None:
     """What more processes add, who is busy then, and how even three masters are."""
     here = ours.platform(url)
     measures = {
-        "claim to finish, workers: 1": (out.workers, 1),
-        "claim to finish, workers: 2": (out.workers, 2),
-        "claim to finish, workers: 4": (out.workers, 4),
-        "accept over HTTP, web processes: 1": (out.web, 1),
-        "accept over HTTP, web processes: 2": (out.web, 2),
+        "claim to finish, workers: 1": (scaleout.workers, 1),
+        "claim to finish, workers: 2": (scaleout.workers, 2),
+        "claim to finish, workers: 4": (scaleout.workers, 4),
+        "accept over HTTP, web processes: 1": (scaleout.web, 1),
+        "accept over HTTP, web processes: 2": (scaleout.web, 2),
     }
     for name, (measure, count) in measures.items():
         found = []
@@ -203,7 +203,7 @@ def outward(table: Table, url: str) -> None:
     here.clients.close()
     binary = servers.binary_7() or servers.binary_62()
     assert binary is not None
-    for name, shares in out.cluster_shares(binary).items():
+    for name, shares in scaleout.cluster_shares(binary).items():
         table.put(f"three masters: {name} of each", "%", shares)
 
 

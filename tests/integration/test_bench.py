@@ -6,7 +6,7 @@ import pytest
 
 from app.core import events, turns, workspaces
 from app.core.platform import Platform
-from tests.bench import incident, ours, out, rounds, scale, soak, together
+from tests.bench import incident, ours, rounds, scale, scaleout, soak, together
 from tests.support import servers
 
 
@@ -38,7 +38,7 @@ def test_control_a_turn_claimed_before_the_one_ahead_has_ended_is_found(here: Pl
 
 
 def test_messages_and_heartbeats_are_taken_by_two_web_processes(here: Platform) -> None:
-    told = out.web(here, 2)
+    told = scaleout.web(here, 2)
     assert told.rate > 0
     assert set(told.shares) == {"Redis' main thread", "web", "the load itself"}
 
