@@ -26,6 +26,7 @@ async function item(key, at, holdMs) {
 function begin(more = "") {
   process.stdout.write(`ready${more}\n`);
   return new Promise((done) => {
+    process.stdin.once("end", () => process.exit()); // nobody is left to end this process
     process.stdin.once("data", () => {
       setInterval(() => {
         if (lines.length) process.stdout.write(lines.splice(0).join(""));

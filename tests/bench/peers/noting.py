@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ class Notes:
     """The items of this process, told in batches so that telling is not what is measured."""
 
     def __init__(self, hold_s: float) -> None:
-        self._hold_s, self._lines, self._never = hold_s, list[str](), threading.Event()
+        self._hold_s, self._lines, self._never = hold_s, deque[str](), threading.Event()
 
     def item(self, key: int, at: int) -> None:
         """The work of one item: nothing, or to hold it for a moment."""
@@ -68,13 +69,20 @@ class Notes:
         os.dup2(2, 1)  # a banner of the peer's own is none of our lines
         sys.stdin.readline()
         threading.Thread(target=self._tell, daemon=True).start()
+        threading.Thread(target=_end_with_input, daemon=True).start()
 
     def _tell(self) -> None:
         while True:
             self._never.wait(FLUSH_S)
-            lines, self._lines = self._lines, []
-            self._out.write("".join(lines))
+            while self._lines:  # never another deque in its place: an item may be about to append
+                self._out.write(self._lines.popleft())
             self._out.flush()
+
+
+def _end_with_input() -> None:
+    """Nobody is left to end this process."""
+    sys.stdin.read()
+    os._exit(1)
 
 
 def send(told: Words, one: Callable[[int, int], Any]) -> None:
