@@ -140,7 +140,7 @@ NAMES = {
     # hash: condition -> since when it holds, whether that was told, since when it is gone
     "alerts": "alerts",
     "confirm": "confirm",  # empty, short-lived: written behind a change that replicas must confirm
-    "wake": "wake",  # channel: an event id, or a transient event as JSON
+    "wake": "wake",  # channel: "<event id> <event> <turn id>", "inbox", or an event as JSON
 }
 
 
