@@ -26,7 +26,7 @@ from app.core.settings import Settings
 from tests.bench import rounds, scale
 from tests.bench.busy import REDIS, Busy
 from tests.bench.keepalive import Connection
-from tests.bench.load import Load
+from tests.bench.load import SENDERS, Load
 from tests.bench.ours import make_workspaces
 from tests.bench.rounds import Round
 from tests.bench.soak import SETTINGS
@@ -35,8 +35,9 @@ from tests.support.wait import let_pass
 from tests.support.world import ADMIN, World, real_platform, settings_of, world
 
 DRIVEN, BEAT_EVERY_S, POLL_S, DAY_S = 40, 30.0, 25.0, 86_400
-SETTLE_S, POINT_S, UNIT_S, BASE_S = 15.0, 60.0, 10.0, 15.0
+SETTLE_S, POINT_S, UNIT_S, BASE_S, LIGHT = 15.0, 60.0, 20.0, 15.0, 40.0
 POINTS = ((1_000, 20.0), (3_000, 40.0))  # workspaces, turns a second
+ONE_TOKEN = {"TURNKEEPER_WAITERS_PER_TOKEN_MAX": "5000"}  # it stands for many here
 PAPER = ((1_000, 100), (10_000, 50), (100_000, 20), (1_000_000, 5))  # workspaces, turns a day each
 
 
@@ -49,11 +50,16 @@ class Cost:
 
     def per(self, count: float, base: "Cost | None" = None, seconds: float = 0) -> "Cost":
         """Of one unit, without what the time itself costs."""
-        rest = base or Cost({}, 0)
-        return Cost(
-            {who: (us - rest.us.get(who, 0) * seconds) / count for who, us in self.us.items()},
-            (self.commands - rest.commands * seconds) / count,
-        )
+        return (self.less(base, seconds) if base else self).over(count)
+
+    def less(self, other: "Cost", count: float) -> "Cost":
+        """Without so many of another; below zero there is only noise."""
+        us = {who: max(0.0, us - other.us[who] * count) for who, us in self.us.items()}
+        return Cost(us, max(0.0, self.commands - other.commands * count))
+
+    def over(self, count: float) -> "Cost":
+        """The part of one of so many."""
+        return Cost({who: us / count for who, us in self.us.items()}, self.commands / count)
 
 
 @dataclass(frozen=True)
@@ -126,30 +132,37 @@ class Rig:
 
 
 def learn(rig: Rig, ids: list[str]) -> Model:
-    """One kind of load after the other."""
-    port = rig.here.port
+    """One kind of load after the other, each light: what one costs when it comes alone."""
     base, took_s = rig.spent(lambda: let_pass(BASE_S))
     second = base.per(took_s)
 
     def beats() -> float:
-        load = Load(port, 1)
-        with_greenlets(load, [gevent.spawn(beating, load, ids, 100)], UNIT_S)
+        load = Load(rig.here.port, 1, poll_s=POLL_S)  # a heartbeat is heard where a poll waits
+        spawned = [gevent.spawn(load.agent, one) for one in ids]
+        alone(UNIT_S, [*spawned, gevent.spawn(beating, load, ids, LIGHT)])
         return load.beaten
 
     def polls() -> float:
-        load = Load(port, 1, poll_s=1)
-        with_greenlets(load, [gevent.spawn(load.agent, one) for one in ids * 5], UNIT_S)
+        load = Load(rig.here.port, 1, poll_s=1)
+        alone(UNIT_S, [gevent.spawn(load.agent, one) for one in ids])
         return load.polled
 
     def turns() -> float:
-        load = Load(port, len(ids), poll_s=5)
-        agents = [gevent.spawn(load.agent, one) for one in ids]
-        answered = load.closed_loop(UNIT_S, senders=10) * UNIT_S
-        load.is_over = True
-        gevent.joinall(agents, timeout=10, raise_error=True)
-        return answered
+        load = Load(rig.here.port, len(ids), poll_s=POLL_S)
+        spawned = [gevent.spawn(load.agent, one) for one in ids]
+        rate = LIGHT / 2
+        alone(
+            UNIT_S, [*spawned, *(gevent.spawn(load.open_loop, rate, at) for at in range(SENDERS))]
+        )
+        return len(load.waits)
 
     return Model(second, *(rig.unit(second, one) for one in (beats, polls, turns)), of_rounds())
+
+
+def alone(seconds: float, spawned: list[gevent.Greenlet]) -> None:
+    """Let them run so long, then end them where they are."""
+    let_pass(seconds)
+    gevent.killall(spawned)
 
 
 def of_rounds() -> dict[str, Round]:
@@ -190,7 +203,7 @@ def point(rig: Rig, ids: list[str], rates: Rates) -> tuple[dict[str, float], flo
     spread_s = SETTLE_S / 2 / len(ids)
     spawned = [gevent.spawn_later(at * spread_s, load.agent, one) for at, one in enumerate(ids)]
     spawned += [gevent.spawn(beating, load, ids, rates.beats)]
-    spawned += [gevent.spawn(load.open_loop, rates.turns, at) for at in range(32)]
+    spawned += [gevent.spawn(load.open_loop, rates.turns, at) for at in range(SENDERS)]
     let_pass(SETTLE_S)
     before = len(load.waits)
     cost, took_s = rig.spent(lambda: let_pass(POINT_S))
@@ -245,7 +258,10 @@ def main() -> int:
     options = parser.parse_args()
     telemetry.configure_logs(Settings(log_level="ERROR"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and the processes with it
-    with tempfile.TemporaryDirectory() as folder, world(Path(folder), **SETTINGS) as here:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        world(Path(folder), **SETTINGS, **ONE_TOKEN) as here,
+    ):
         with here.redis.client() as client:
             client.config_set("appendfsync", "everysec")
         told = run(here)
