@@ -133,22 +133,23 @@ class Rig:
 
 def learn(rig: Rig, ids: list[str]) -> Model:
     """One kind of load after the other, each light: what one costs when it comes alone."""
+    let_pass(SETTLE_S)  # a process that starts works
     base, took_s = rig.spent(lambda: let_pass(BASE_S))
     second = base.per(took_s)
 
     def beats() -> float:
-        load = Load(rig.here.port, 1, poll_s=POLL_S)  # a heartbeat is heard where a poll waits
+        load = Load(rig.here.port, 1, poll_s=UNIT_S / 2)  # a heartbeat is heard where a poll waits
         spawned = [gevent.spawn(load.agent, one) for one in ids]
-        alone(UNIT_S, [*spawned, gevent.spawn(beating, load, ids, LIGHT)])
+        alone(load, UNIT_S, [*spawned, gevent.spawn(beating, load, ids, LIGHT)])
         return load.beaten
 
     def polls() -> float:
         load = Load(rig.here.port, 1, poll_s=1)
-        alone(UNIT_S, [gevent.spawn(load.agent, one) for one in ids])
+        alone(load, UNIT_S, [gevent.spawn(load.agent, one) for one in ids])
         return load.polled
 
     def turns() -> float:
-        load = Load(rig.here.port, len(ids), poll_s=POLL_S)
+        load = Load(rig.here.port, len(ids), poll_s=UNIT_S / 2)
         spawned = [gevent.spawn(load.agent, one) for one in ids]
         rate = LIGHT / 2
         alone(
@@ -159,10 +160,11 @@ def learn(rig: Rig, ids: list[str]) -> Model:
     return Model(second, *(rig.unit(second, one) for one in (beats, polls, turns)), of_rounds())
 
 
-def alone(seconds: float, spawned: list[gevent.Greenlet]) -> None:
-    """Let them run so long, then end them where they are."""
+def alone(load: Load, seconds: float, spawned: list[gevent.Greenlet]) -> None:
+    """Let them run so long, then end in order: a turn left begun would hold its workspace."""
     let_pass(seconds)
-    gevent.killall(spawned)
+    load.is_over = True
+    gevent.joinall(spawned, timeout=POLL_S + 10, raise_error=True)
 
 
 def of_rounds() -> dict[str, Round]:
@@ -173,13 +175,6 @@ def of_rounds() -> dict[str, Round]:
         ensure(platform.clients)
         scale.populate(platform, 5_000)
         return rounds.measure(platform, platform.settings)
-
-
-def with_greenlets(load: Load, spawned: list[gevent.Greenlet], seconds: float) -> None:
-    """Let them run so long, then end them in order."""
-    let_pass(seconds)
-    load.is_over = True
-    gevent.joinall(spawned, timeout=POLL_S + 10, raise_error=True)
 
 
 def beating(load: Load, ids: list[str], rate: float) -> None:
@@ -208,7 +203,7 @@ def point(rig: Rig, ids: list[str], rates: Rates) -> tuple[dict[str, float], flo
     before = len(load.waits)
     cost, took_s = rig.spent(lambda: let_pass(POINT_S))
     answered = (len(load.waits) - before) / took_s
-    with_greenlets(load, spawned, 0)
+    alone(load, 0, spawned)
     return {who: us / took_s / 1e6 for who, us in cost.us.items()}, answered
 
 
