@@ -68,7 +68,8 @@ def next_turn(workspace_id: str, query: models.Poll) -> Response:
 
 
 def may_bring(event: str, turn_id: str) -> bool:
-    """Whether a poll should look: these come with every turn, before it is laid out or after."""
+    """Whether a poll should look: the others come with every turn, before it is laid out or while
+    it runs, or with every beat."""
     return event not in BRINGS_NOTHING
 
 

@@ -21,8 +21,13 @@ _DEFINITION = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _NO_CODE = re.compile(r"'[^'\n]*'|--.*$", re.MULTILINE)
-_WORD = re.compile(r"(?<![.:\w])(?:[KA]\.)?[A-Za-z_]\w*")
-_BOUND = re.compile(r"(?<![.:\w])[KA]\.\w+")
+# A field (one dot before it) or a method is no name; what is joined to a text (two dots) is.
+_NAME = r"(?<![:\w])(?<!(?<!\.)\.)"
+_WORD = re.compile(_NAME + r"(?:[KA]\.)?[A-Za-z_]\w*")
+_BOUND = re.compile(_NAME + r"[KA]\.\w+")
+_BEGINS = re.compile(r"^local (?:function |[A-Z][A-Z_]* =)", re.MULTILINE)
+# Texts are written with single quotes, so that what is code can be told.
+_OTHER_QUOTES = re.compile(r'"|\[=*\[')
 
 
 class ScriptFault(Exception):
@@ -54,7 +59,10 @@ def assemble(name: str, source: str, parts: Mapping[str, str]) -> Assembled:
         ScriptFault: it names a key or an argument that no header declares, or K or A as a whole.
     """
     texts = [*_included(source, parts), source]
-    kept = _reached([piece for text in texts for piece in _pieces(text)])
+    pieces = [piece for text in texts for piece in _pieces(text)]
+    for piece in pieces:
+        _check(name, piece)
+    kept = _reached(pieces)
     words = {word for piece in kept for word in piece.words}
     keys, args = (
         tuple(word for word in _declared(texts, what) if f"{letter}.{word}" in words)
@@ -66,6 +74,16 @@ def assemble(name: str, source: str, parts: Mapping[str, str]) -> Assembled:
         raise ScriptFault(f"{name}: no header declares {', '.join(sorted(wrong))}")
     text = "".join(piece.text for piece in kept)
     return Assembled(keys, args, states.lua_tables(words) + bind(text, keys, args))
+
+
+def _check(name: str, piece: _Piece) -> None:
+    """What could not be told apart must not be left out, or kept in part."""
+    code = _NO_CODE.sub("", piece.text)
+    is_whole = code.count("{") == code.count("}")
+    if len(_BEGINS.findall(piece.text)) != bool(piece.name) or (piece.name and not is_whole):
+        raise ScriptFault(f"{name}: a definition does not end as one does: {piece.text.strip()}")
+    if _OTHER_QUOTES.search(code):
+        raise ScriptFault(f"{name}: texts are written with single quotes: {code.strip()}")
 
 
 def bind(text: str, keys: Sequence[str], args: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from app.core import doorbell, events, keys, turns
 from app.core.events import Event
@@ -29,6 +29,9 @@ def helper(url: str, *words: str) -> Iterator[subprocess.Popen[str]]:
             yield started
         finally:
             started.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                started.wait(15)
+            started.kill()
 
 
 def begin(started: list[subprocess.Popen[str]]) -> None:

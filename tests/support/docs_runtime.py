@@ -14,6 +14,8 @@ from app.core.settings import Settings, env_name
 from runtime.settings import RuntimeSettings
 from tests.support.lua_events import LUA, ROOT
 
+# Where a bound's setting is looked up by its name.
+BY_NAME = ("app/api/hub.py", "app/core/admission.py")
 RUNTIME = {
     "TURNKEEPER_URL": "Address of the platform.",
     "TURNKEEPER_TOKEN": "Bearer token with scope `runtime` in the workspace (or a wider one, "
@@ -134,8 +136,12 @@ def unread_settings() -> set[str]:
     used: set[str] = set()
     for top in ("app", "workers", "scheduler"):
         for path in (ROOT / top).rglob("*.py"):
-            for node in ast.parse(path.read_text()).body:
+            tree = ast.parse(path.read_text())
+            for node in tree.body:
                 used |= _attributes(node)
+            if path.relative_to(ROOT).as_posix() in BY_NAME:
+                texts = (one for one in ast.walk(tree) if isinstance(one, ast.Constant))
+                used |= {one.value for one in texts if isinstance(one.value, str)}
     shared = set(runtime_names())
     return {
         name for name in Settings.model_fields if name not in used and env_name(name) not in shared
@@ -146,8 +152,6 @@ def _attributes(top: ast.AST) -> set[str]:
     if isinstance(top, ast.FunctionDef) and top.name == "_relations":
         return set()
     own = {top.attr} if isinstance(top, ast.Attribute) and _is_settings(top.value) else set()
-    if isinstance(top, ast.Constant) and isinstance(top.value, str):
-        own = {top.value}  # the name of a bound that is looked up by it
     return own.union(*(_attributes(child) for child in ast.iter_child_nodes(top)))
 
 

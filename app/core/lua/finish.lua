@@ -1,7 +1,7 @@
 -- The agent's own end of a session: stores the result, frees the slot, tells who waits.
 -- A repeat of an accepted finish changes nothing; one after the platform ended the session is fenced.
 -- limits: [[mechanism, event payload], …] of what was cut or left while the agent worked.
--- rings: 0 where who ends it goes on to claim, or rings: then nobody looks what waits.
+-- rings: 0 where who ends it goes on to claim, or rings: then the first call does not look what waits.
 -- @args outcome result text note limits rings
 -- @returns {"ok" | "replayed", turn state, waiting count, runnable 0|1, wake at ms}
 -- @returns refused: session_not_found, stale_fence, illegal_transition

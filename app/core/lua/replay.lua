@@ -9,8 +9,10 @@
 -- @returns refused: workspace_not_found, workspace_removed, turn_not_found, illegal_transition
 -- @returns refused: schedule_not_found, queue_full
 -- @include bound room ledger settle
-local COPIED = {'lane', 'origin', 'max_wait_ms', 'context_id', 'redeliver', 'max_attempts',
-  'schedule_id', 'overlap_policy', 'from_workspace_id', 'principal'}
+local COPIED = {
+  'lane', 'origin', 'max_wait_ms', 'context_id', 'redeliver', 'max_attempts', 'schedule_id',
+  'overlap_policy', 'from_workspace_id', 'principal',
+}
 local status = redis.call('HGET', K.workspace, 'status')
 if not status then return refuse('workspace_not_found') end
 if status == 'removed' then return refuse('workspace_removed') end

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from app.api.a2a.sending import of_turn
-from app.api.runtime import may_bring
+from app.api.runtime import BRINGS_NOTHING, LOOK_S, may_bring
 from app.core import sessions
+from app.core.events import NAMES
 from tests.integration.api.conftest import Make
 from tests.support.wait import wait_until
 from tests.unit.api.web import Web
@@ -158,6 +159,29 @@ def test_a_poll_looks_when_a_turn_is_laid_out_and_not_at_what_comes_before(site:
         assert not poll.wait(0.2)
         site.bind("w1", claim)
         assert poll.wait(5)
+
+
+@pytest.mark.parametrize("asked", ["checkpoint", "cancel", "end"])
+def test_what_a_session_is_asked_ends_a_poll_at_once(site: Web, asked: str) -> None:
+    """With its event among those that bring nothing it came with the next look, five seconds on."""
+    turn_id = site.send("w1")
+    claim = site.bound("w1")
+    session = f"/workspaces/w1/sessions/{claim.session.id}"
+    site.ok("POST", f"{session}/start", {"fence": claim.session.fence, "instance": "i"})
+    with ThreadPoolExecutor(1) as pool:
+        path = f"{NEXT}?wait_s=20&room=0&instance=i"
+        answer = pool.submit(site.ok, "GET", path)
+        wait_until(lambda: site.app.extensions["turnkeeper"].hub.waiting_count == 1, 2)
+        asked_at = time.monotonic()
+        turn = f"/workspaces/w1/turns/{turn_id}"
+        site.ok("POST", f"{turn if asked == 'cancel' else session}/{asked}", {})
+        (told,) = answer.result(10)["directives"]
+    assert time.monotonic() - asked_at < LOOK_S / 2
+    assert told["type"] == {"end": "terminate"}.get(asked, asked)
+
+
+def test_what_brings_nothing_are_events_that_there_are() -> None:
+    assert set(NAMES) >= BRINGS_NOTHING
 
 
 def test_a_request_that_waits_for_its_turn_looks_at_that_turns_events_only(site: Web) -> None:

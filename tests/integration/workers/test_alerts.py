@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from app.core import events, keys, webhooks
+from app.core import events, fleet, keys, webhooks
 from app.core.platform import Platform
 from tests.integration.workers.test_webhooks import SOON, Serve, run_until, service
 from tests.support.receiver import Receiver, receiver
@@ -80,6 +80,20 @@ def test_a_workspace_is_told_of_in_its_own_stream_and_to_slack_in_a_sentence(
         ]
         (opened,) = [one for one in events.latest(platform, "w1", 50) if one.event in NAMES]
         assert opened.payload["measured_count"] == 1
+
+
+def test_it_is_over_in_a_workspace_where_nothing_stirs_any_more(
+    platform: Platform, served: Serve
+) -> None:
+    """A look passes by those in which nothing stirs, but not those of which something is told."""
+    with receiver() as told:
+        hook(platform, told)
+        platform.clients.data.zadd(keys.of("w1")["dead"], {"trn_x": 1})
+        served(lambda: told.got)
+        platform.clients.data.zrem(keys.of("w1")["dead"], "trn_x")
+        assert fleet.stirring(platform, ["w1"]) == []
+        served(lambda: len(told.got) == 2)
+        assert [one["event"] for one in bodies(told)] == list(NAMES)
 
 
 def test_two_workers_that_look_at_once_tell_it_once(platform: Platform) -> None:

@@ -74,6 +74,28 @@ def test_what_no_header_declares_is_refused_at_load(line: str, told: str) -> Non
     assemble("one", source + "return K.a_key .. A.an_arg -- K and A.elsewhere\n", {})
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("local function one()\n  return 1\nend -- tail\nlocal function two()\nend\n", "end"),
+        ("local NAMES = {'a',\n  'b'}\n", "end"),
+        ('return "-- " .. A.x\n', "single quotes"),
+        ("return [[it's]] .. A.x\n", "single quotes"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_refused_at_load(line: str, told: str) -> None:
+    """Rather than left out, to fail on the one path that needs it."""
+    with pytest.raises(ScriptFault, match=told):
+        assemble("one", "-- @args x\n" + line, {})
+
+
+def test_what_is_joined_to_a_text_is_a_name_and_a_field_is_none() -> None:
+    made = assemble("one", "-- @include base\n-- @args x\nreturn 'a'..A.x..PLAIN..t.note\n", PARTS)
+    assert made.source.endswith("return 'a'..ARGV[1]..PLAIN..t.note\n")
+    assert "local PLAIN = 7" in made.source
+    assert "function note" not in made.source
+
+
 def test_an_alteration_is_bound_as_its_script_is() -> None:
     assert bind("K.a == A.x", ["b", "a"], ["x"]) == "KEYS[2] == ARGV[1]"
     assert bind("K.unknown", ["a"], []) == "K.unknown"
