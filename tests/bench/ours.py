@@ -12,13 +12,13 @@ from typing import Any
 import gevent
 import httpx
 
-from app.core import capacity, doorbell, sessions, turns, workspaces
+from app.core import capacity, doorbell, keys, sessions, turns, workspaces
 from app.core.platform import Platform
 from app.core.settings import Settings
 from tests.bench.floor import ITEMS, KEYS
 from tests.bench.keepalive import Connection
 from tests.support.servers import free_port
-from tests.support.wait import wait_until
+from tests.support.wait import let_pass, wait_until
 from workers import jobs
 from workers.adapters.scripted import Scripted
 from workers.deliver import visit_all
@@ -56,6 +56,11 @@ def submit_rate(here: Platform) -> float:
     for at in range(count):
         turns.submit(here, ids[at % KEYS], turns.Request(body={"text": "x"}))
     return count / (time.perf_counter() - start)
+
+
+def pretend_to_dispatch(here: Platform) -> None:
+    """As where workers run: a ring is enough, and nobody looks whether a job must be queued."""
+    here.clients.control.zadd(keys.DISPATCHERS, {"bench": here.now_ms() + 3_600_000})
 
 
 def serve_all(here: Platform, count: int) -> None:
@@ -117,16 +122,26 @@ def web(url: str, processes: int = 1) -> Iterator[tuple[int, int]]:
         process.wait(15)
 
 
-def http_load(port: int, path: str, body: Any, seconds: float, clients: int = 32) -> list[float]:
-    """Latencies in seconds of a closed loop of keep-alive clients; refuses any answer but 2xx."""
-    waits: list[float] = []
-    end = time.perf_counter() + seconds
+def http_load(
+    port: int, path: str, body: Any, seconds: float, clients: int = 32, rate: float | None = None
+) -> list[float]:
+    """Latencies in seconds of keep-alive clients; refuses any answer but 2xx.
 
-    def client() -> None:
+    A closed loop; with a ``rate`` an open one of so many requests a second, each timed from when
+    it was to be sent.
+    """
+    waits: list[float] = []
+    began = time.perf_counter()
+    end = began + seconds
+
+    def client(lane: int) -> None:
+        planned = began + lane / rate if rate else began
         with closing(Connection(port, TOKEN)) as line:
-            while (sent := time.perf_counter()) < end:
+            while (sent := planned if rate else time.perf_counter()) < end:
+                let_pass(sent - time.perf_counter())
                 line.ask("POST", path, body)
                 waits.append(time.perf_counter() - sent)
+                planned += clients / (rate or 1)
 
-    gevent.joinall([gevent.spawn(client) for _ in range(clients)], raise_error=True)
+    gevent.joinall([gevent.spawn(client, at) for at in range(clients)], raise_error=True)
     return waits

@@ -38,6 +38,7 @@ def web(here: Platform, count: int) -> Told:
     url = here.settings.redis_url
     busy, place = Busy(url), "bench-http"
     workspaces.create(here, place, {})
+    ours.pretend_to_dispatch(here)
     with ours.web(url, count) as (port, pid):
         pids = [one.pid for one in psutil.Process(pid).children()]
         with busy.over({"web": pids, "the load itself": [os.getpid()]}):

@@ -40,15 +40,16 @@ def send_message(workspace_id: str) -> Response:
     answer is JSON-RPC's, errors too: those that a retry may cure carry their own status and
     ``Retry-After``. Streaming methods answer with server-sent events.
     """
-    workspaces.require(platform(), workspace_id)
     try:
         body = bodies.read(bodies.raw(request))
     except errors.NotJson as error:
+        workspaces.require(platform(), workspace_id)
         if not _speaks_json():
             return _failure(None, Fault("CONTENT_TYPE_NOT_SUPPORTED"), new_methods.PROTOCOL)
         return _failure(None, meaning(error), "", 400)
     if isinstance(body, dict) and "jsonrpc" not in body:
-        return short_form.answer_to(workspace_id, body)
+        return short_form.answer_to(workspace_id, body)  # looks for the workspace itself
+    workspaces.require(platform(), workspace_id)
     return _json_rpc(workspace_id, body)
 
 

@@ -58,10 +58,15 @@ def hub() -> Hub:
 
 
 def accept(workspace_id: str, send: Send) -> turns.Accepted:
-    """Queue the message: as a new turn, or where it names a task as the answer to its question."""
+    """Queue the message: as a new turn, or where it names a task as the answer to its question.
+
+    Raises:
+        WorkspaceNotFound: before anything is written.
+    """
     _check(send)
     message = send.message
     if message.get("taskId"):
+        workspaces.require(platform(), workspace_id)
         return _follow(workspace_id, send)
     from_id = _from(send.metadata.get("from_workspace_id"))
     is_agent = bool(from_id) or send.metadata.get("origin") == "agent"

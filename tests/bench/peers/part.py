@@ -75,6 +75,7 @@ def _own_rows(
 def _accepted(here: Platform, url: str) -> float:
     with ours.web(url) as (port, _):
         workspaces.create(here, "bench-http", {})
+        ours.pretend_to_dispatch(here)
         return len(ours.http_load(port, "/workspaces/bench-http/a2a", MESSAGE, HTTP_S)) / HTTP_S
 
 

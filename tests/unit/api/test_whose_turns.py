@@ -294,3 +294,14 @@ def test_a_context_of_another_is_not_found_by_who_may_only_send(site: Web) -> No
     send(site, stranger, contextId="another")
     ttl_ms = site.platform.clients.data.pttl(keys.context_owner("w1", "mine"))
     assert 0 < ttl_ms <= site.platform.settings.turn_retention_s * 1000
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_a_message_to_no_workspace_takes_no_context(site: Web, is_removed: bool) -> None:
+    if is_removed:
+        site.ok("DELETE", "/workspaces/w1")
+    place = "w1" if is_removed else "nowhere"
+    short = {"params": {"message": {"parts": [{"text": "x"}], "contextId": "mine"}}}
+    answer = site.ask("POST", f"/workspaces/{place}/a2a", short)
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "workspace_not_found")
+    assert site.platform.clients.data.exists(keys.context_owner(place, "mine")) == 0
