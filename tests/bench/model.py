@@ -153,7 +153,9 @@ def learn(rig: Rig, ids: list[str]) -> Model:
         spawned = [gevent.spawn(load.agent, one) for one in ids]
         rate = LIGHT / 2
         alone(
-            UNIT_S, [*spawned, *(gevent.spawn(load.open_loop, rate, at) for at in range(SENDERS))]
+            load,
+            UNIT_S,
+            [*spawned, *(gevent.spawn(load.open_loop, rate, at) for at in range(SENDERS))],
         )
         return len(load.waits)
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from app.core import events, turns, workspaces
 from app.core.platform import Platform
 from tests.bench import incident, ours, rounds, scale, scaleout, soak, together
+from tests.bench.peers import part
 from tests.support import servers
 
 
@@ -41,6 +43,13 @@ def test_messages_and_heartbeats_are_taken_by_two_web_processes(here: Platform) 
     told = scaleout.web(here, 2)
     assert told.rate > 0
     assert set(told.shares) == {"Redis' main thread", "web", "the load itself"}
+
+
+def test_our_row_over_http_beside_others(here: Platform) -> None:
+    with redis.Redis.from_url(here.settings.redis_url, protocol=2) as raw:
+        rows = part.own_rows(here, raw, here.settings.redis_url)
+        found = rows["Turnkeeper: sent over HTTP, 32 clients"]()
+    assert isinstance(found, float) and found > 0
 
 
 def test_a_held_workspace_is_served_in_order(here: Platform) -> None:

@@ -45,7 +45,7 @@ def beside_others(table: Table, url: str) -> None:
     here, raw = ours.platform(url), redis.Redis.from_url(url, protocol=2)
     for number in range(table.runs):
         print(f"run {number + 1} of {table.runs}", file=sys.stderr, flush=True)
-        for name, measure in _own_rows(here, raw, url).items():
+        for name, measure in own_rows(here, raw, url).items():
             raw.flushall()
             own.setdefault(name, []).append(measure())
         for peer in able:
@@ -57,9 +57,10 @@ def beside_others(table: Table, url: str) -> None:
     _put(table, own, theirs)
 
 
-def _own_rows(
+def own_rows(
     here: Platform, raw: redis.Redis, url: str
 ) -> dict[str, Callable[[], float | list[float]]]:
+    """What is measured of the raw loop and of us, by the row's name."""
     return {
         "raw XADD": lambda: floor.raw_xadd(raw),
         RAW_LOOP: lambda: floor.raw_loop(raw),
