@@ -141,7 +141,7 @@ class Calendar:
     def ending(self, own: Session) -> dict[str, Any]:
         """How a session ends: one in ten fails."""
         outcome = self.random.choice(["completed"] * 9 + ["failed"])
-        texts = {"result": '{"text":"x"}', "text": "", "note": "", "limits": "[]"}
+        texts = {"result": '{"text":"x"}', "text": "", "note": "", "limits": "[]", "rings": True}
         return {"session_id": own.id, "fence": own.fence, "outcome": outcome, **texts}
 
     def repair(self) -> None:

@@ -33,7 +33,7 @@ CONTROLS = {
     "no fence": ("finish", "session.fence == number(A.fence) and not session.ended_at", "true"),
     "left in the inbox": ("start", "redis.call('ZREM', K.inbox, session.id)", ""),
     "left in the lane": ("cancel", "  unqueue(turn)\nelse", "else"),
-    "left in the stream": ("finish", "redis.call('XDEL', K['lane_' .. turn.lane], turn.entry)", ""),
+    "left in the stream": ("finish", "redis.call('XDEL', stream_of(turn.lane), turn.entry)", ""),
     "slot kept": ("reap", "redis.call('ZREM', K.live, session.id)", ""),
     "place lost": (
         "release",

@@ -18,6 +18,7 @@ from tests.support.wait import wait_until
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 10.0
+IN_USE = "Address already in use"
 
 
 class NotStartedError(Exception):
@@ -72,7 +73,19 @@ class RedisServer:
         return redis.Redis.from_url(self.url, **settings | options)  # type: ignore[arg-type]
 
     def start(self) -> None:
-        """Start and wait for PONG."""
+        """Start and wait for PONG. A new server whose port somebody took meanwhile, or the one of
+        its Cluster's bus, is given another."""
+        is_new = not self.port
+        for left in (2, 1, 0):
+            try:
+                self._start()
+                return
+            except NotStartedError as error:
+                if not (is_new and left and IN_USE in str(error)):
+                    raise
+                self.port = 0
+
+    def _start(self) -> None:
         self.port = self.port or free_port()
         options = {
             "--port": str(self.port),
