@@ -19,10 +19,9 @@ def look(platform: Platform) -> int:
         return 0
     now, every = platform.now_ms(), list(workspaces.all_ids(platform))
     told = waiting = 0
-    for start in range(0, len(every), PAGE):
+    for page in workspaces.in_pages(every, PAGE):
         if platform.stopping.is_set():
             return told
-        page = every[start : start + PAGE]
         noted = alerts.known(platform, page)
         rows = fleet.read(platform, sorted({*fleet.stirring(platform, page), *noted}), now)
         waiting += sum(row.workspace.depth for row in rows)

@@ -12,7 +12,7 @@ from app.core import keys
 from app.core.errors import IllegalTransition, TurnNotFound
 from app.core.platform import Platform
 from app.core.records import Turn
-from app.core.workspaces import all_ids
+from app.core.workspaces import all_ids, in_pages
 
 PAGE = 500
 AT_ONCE = 100  # letters forgotten in one step
@@ -89,8 +89,7 @@ def counts(
     """How many of the wanted age each workspace has; nothing of one that was removed."""
     found: dict[str, int] = {}
     bounds = _bounds(wanted or Filter())
-    for start in range(0, len(workspace_ids), PAGE):
-        page = workspace_ids[start : start + PAGE]
+    for page in in_pages(workspace_ids, PAGE):
         pipe = platform.clients.data.pipeline(transaction=False)
         for workspace_id in page:
             own = keys.of(workspace_id)

@@ -15,9 +15,9 @@ def desired_workers(runnable: int, per_worker: int, workers_max: int) -> int:
 def running(platform: Platform) -> int:
     """Sessions that hold a slot, in all workspaces."""
     total, every = 0, list(workspaces.all_ids(platform))
-    for start in range(0, len(every), PAGE):
+    for page in workspaces.in_pages(every, PAGE):
         pipe = platform.clients.data.pipeline(transaction=False)
-        for workspace_id in every[start : start + PAGE]:
+        for workspace_id in page:
             pipe.zcard(keys.of(workspace_id)["live"])
         total += sum(pipe.execute())
     return total

@@ -16,7 +16,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from app.core import (
-    dead_letters,
     fleet,
     fleet_metrics,
     invariant_reports,
@@ -134,7 +133,7 @@ class Collector:
         yield GaugeMetricFamily(
             "turnkeeper_dead_letters",
             "Dead letters that nobody has looked after.",
-            sum(dead_letters.counts(platform, known).values()),
+            sum(row.dead_letters for row in rows),
         )
         yield self._stale(rows)
         control = platform.clients.control

@@ -56,8 +56,8 @@ def _spread(platform: Platform, store: Store, made: Change, live_count: int) -> 
         concerned = list(workspaces.all_ids(platform))
     facts = {"memory_id": made.memory_id, "version": made.version, "change": made.change}
     facts |= {"session_id": made.session_id} if made.session_id else {}
-    for start in range(0, len(concerned), PAGE):
-        tell(platform, store, made.seq, concerned[start : start + PAGE], facts)
+    for page in workspaces.in_pages(concerned, PAGE):
+        tell(platform, store, made.seq, page, facts)
 
 
 def tell(
