@@ -18,17 +18,13 @@ from app.core import telemetry
 from app.core.settings import Settings
 from tests.bench import clocks, fires, floor, incident, ours, scale, scaleout, together
 from tests.bench.floor import RAW_LOOP
+from tests.bench.load import percentile
 from tests.bench.peers import part as peers
 from tests.bench.scaleout import MESSAGE
 from tests.support import servers
 
 HOLD_S = 20.0
 HALF_ACCEPT, HTTP_S = 600, 2  # half of what one web process must take, and for how long
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value below which this share lies."""
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
 class Table:

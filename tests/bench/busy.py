@@ -11,22 +11,28 @@ REDIS = "Redis' main thread"
 
 
 class Busy:
-    """Takes what each group of processes used between two looks; the newest is in ``shares``."""
+    """What each group of processes used between two looks, seconds of processor: ``spent_s``."""
 
     def __init__(self, url: str) -> None:
         with redis.Redis.from_url(url, protocol=2) as client:
             self._server = psutil.Process(int(client.info("server")["process_id"]))
-        self.shares: dict[str, float] = {}
+        self.spent_s: dict[str, float] = {}
+        self.took_s = 0.0
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """In percent of one core."""
+        return {name: 100 * spent / self.took_s for name, spent in self.spent_s.items()}
 
     @contextmanager
     def over(self, groups: Mapping[str, Sequence[int]]) -> Iterator[None]:
-        """``groups``: process ids by name; a name's share is that of all its processes."""
+        """``groups``: process ids by name; what a name spent is what all its processes did."""
         found = {name: [psutil.Process(pid) for pid in pids] for name, pids in groups.items()}
         before, began = self._spent(found), time.perf_counter()
         yield
-        took_s = time.perf_counter() - began
+        self.took_s = time.perf_counter() - began
         after = self._spent(found)
-        self.shares = {name: 100 * (after[name] - before[name]) / took_s for name in after}
+        self.spent_s = {name: after[name] - before[name] for name in after}
 
     def _spent(self, groups: Mapping[str, Sequence[psutil.Process]]) -> dict[str, float]:
         """Seconds of processor time; of Redis only the thread that serves."""

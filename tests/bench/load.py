@@ -1,17 +1,56 @@
 """What people and agents do to a platform over HTTP, in one process under gevent."""
 
+import signal
+import sys
+import tempfile
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import gevent
 import gevent.socket
 
+from app.core.platform import Platform
+from app.core.schema import ensure
 from tests.bench.keepalive import Connection
+from tests.bench.ours import RATES, make_workspaces
 from tests.support.wait import let_pass
-from tests.support.world import ADMIN
+from tests.support.world import ADMIN, SIXTY_TIMES, World, settings_of, world
 
 CHATS, SENDERS, BEAT_S = 5, 32, 30.0
+# Clocks as by default; what is kept is bounded within minutes.
+SETTINGS = {
+    **{name: "" for name in SIXTY_TIMES if name != "TURNKEEPER_LOG_FORMAT"},
+    "LOG_LEVEL": "WARNING",
+    **RATES,
+    "TURNKEEPER_TURNS_KEPT": "200",
+    "TURNKEEPER_EVENTS_KEPT": "2000",
+    "TURNKEEPER_FIRES_KEPT": "100",
+    "TURNKEEPER_IDEMPOTENCY_TTL_S": "120",
+}
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which this share lies."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+@contextmanager
+def all_processes(count: int, **env: str) -> Iterator[tuple[World, Platform, list[str]]]:
+    """Redis, web, workers and scheduler with so many workspaces; SIGTERM ends them too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+    with tempfile.TemporaryDirectory() as folder, world(Path(folder), **SETTINGS, **env) as here:
+        with here.redis.client() as client:
+            client.config_set("appendfsync", "everysec")
+        platform = Platform.start(settings_of(here))
+        ensure(platform.clients)
+        ids = make_workspaces(platform, count)
+        here.add_web()
+        here.add_workers()
+        here.add_scheduler()
+        yield here, platform, ids
 
 
 @dataclass

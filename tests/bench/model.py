@@ -8,9 +8,7 @@ foretold and measured. Processor time is told, not wall: other work on the machi
 
 import argparse
 import json
-import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -26,13 +24,11 @@ from app.core.settings import Settings
 from tests.bench import rounds, scale
 from tests.bench.busy import REDIS, Busy
 from tests.bench.keepalive import Connection
-from tests.bench.load import SENDERS, Load
-from tests.bench.ours import make_workspaces
+from tests.bench.load import SENDERS, Load, all_processes
 from tests.bench.rounds import Round
-from tests.bench.soak import SETTINGS
 from tests.support import servers
 from tests.support.wait import let_pass
-from tests.support.world import ADMIN, World, real_platform, settings_of, world
+from tests.support.world import ADMIN, World, real_platform
 
 DRIVEN, BEAT_EVERY_S, POLL_S, DAY_S = 40, 30.0, 25.0, 86_400
 SETTLE_S, POINT_S, UNIT_S, BASE_S, LIGHT = 15.0, 60.0, 20.0, 15.0, 40.0
@@ -47,10 +43,6 @@ class Cost:
 
     us: Mapping[str, float]
     commands: float
-
-    def per(self, count: float, base: "Cost | None" = None, seconds: float = 0) -> "Cost":
-        """Of one unit, without what the time itself costs."""
-        return (self.less(base, seconds) if base else self).over(count)
 
     def less(self, other: "Cost", count: float) -> "Cost":
         """Without so many of another; below zero there is only noise."""
@@ -114,18 +106,17 @@ class Rig:
             name: [one.pid for one in process.family()]
             for name, process in self.here.processes.items()
         }
-        before, began = self._commands(), time.perf_counter()
+        before = self._commands()
         with self.busy.over(groups):
             run()
-        took_s = time.perf_counter() - began
-        us = {who: share / 100 * took_s * 1e6 for who, share in self.busy.shares.items()}
-        return Cost(us, self._commands() - before), took_s
+        us = {who: spent_s * 1e6 for who, spent_s in self.busy.spent_s.items()}
+        return Cost(us, self._commands() - before), self.busy.took_s
 
     def unit(self, base: Cost, run: Callable[[], float]) -> Cost:
         """What one of those costs of which ``run`` returns the number."""
         counts: list[float] = []
         cost, took_s = self.spent(lambda: counts.append(run()))
-        return cost.per(counts[0], base, took_s)
+        return cost.less(base, took_s).over(counts[0])
 
     def _commands(self) -> int:
         return int(self.platform.clients.data.info("stats")["total_commands_processed"])
@@ -135,7 +126,7 @@ def learn(rig: Rig, ids: list[str]) -> Model:
     """One kind of load after the other, each light: what one costs when it comes alone."""
     let_pass(SETTLE_S)  # a process that starts works
     base, took_s = rig.spent(lambda: let_pass(BASE_S))
-    second = base.per(took_s)
+    second = base.over(took_s)
 
     def beats() -> float:
         load = Load(rig.here.port, 1, poll_s=UNIT_S / 2)  # a heartbeat is heard where a poll waits
@@ -209,14 +200,8 @@ def point(rig: Rig, ids: list[str], rates: Rates) -> tuple[dict[str, float], flo
     return {who: us / took_s / 1e6 for who, us in cost.us.items()}, answered
 
 
-def run(here: World) -> dict[str, object]:
+def run(here: World, platform: Platform, ids: list[str]) -> dict[str, object]:
     """Learn, foretell, measure; prints as it goes."""
-    platform = Platform.start(settings_of(here))
-    ensure(platform.clients)
-    ids = make_workspaces(platform, DRIVEN)
-    here.add_web()
-    here.add_workers()
-    here.add_scheduler()
     rig = Rig(here, platform)
     model = learn(rig, ids)
     tell_costs(model)
@@ -254,14 +239,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     telemetry.configure_logs(Settings(log_level="ERROR"))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and the processes with it
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        world(Path(folder), **SETTINGS, **ONE_TOKEN) as here,
-    ):
-        with here.redis.client() as client:
-            client.config_set("appendfsync", "everysec")
-        told = run(here)
+    with all_processes(DRIVEN, **ONE_TOKEN) as started:
+        told = run(*started)
     if options.json:
         options.json.write_text(json.dumps(told, indent=2) + "\n")
     return 0

@@ -9,10 +9,8 @@ that act within the hour are made shorter, so that what is trimmed is trimmed wh
 
 import argparse
 import json
-import signal
 import statistics
 import sys
-import tempfile
 import time
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
@@ -23,24 +21,12 @@ import gevent
 import psutil
 
 from app.core.platform import Platform
-from app.core.schema import ensure
-from tests.bench.__main__ import percentile
 from tests.bench.keepalive import Connection
-from tests.bench.load import SENDERS, Load
-from tests.bench.ours import RATES, make_workspaces
+from tests.bench.load import SENDERS, Load, all_processes, percentile
 from tests.support.wait import let_pass, wait_until
-from tests.support.world import ADMIN, SIXTY_TIMES, World, ledger, open_turns, settings_of, world
+from tests.support.world import ADMIN, World, ledger, open_turns
 
 WORKSPACES, SCHEDULES, STREAMS, PEAK_S = 40, 4, 4, 20.0
-SETTINGS = {
-    **{name: "" for name in SIXTY_TIMES if name != "TURNKEEPER_LOG_FORMAT"},
-    "LOG_LEVEL": "WARNING",
-    **RATES,
-    "TURNKEEPER_TURNS_KEPT": "200",
-    "TURNKEEPER_EVENTS_KEPT": "2000",
-    "TURNKEEPER_FIRES_KEPT": "100",
-    "TURNKEEPER_IDEMPOTENCY_TTL_S": "120",
-}
 
 
 @dataclass
@@ -84,14 +70,10 @@ def look(here: World, platform: Platform, load: Load, at_s: float) -> Minute:
     )
 
 
-def run(here: World, minutes: int, asked_rate: float | None) -> dict[str, Any]:
+def run(
+    here: World, platform: Platform, ids: list[str], minutes: int, asked_rate: float | None
+) -> dict[str, Any]:
     """The peak, then the soak; every message must be answered, every fire accounted for."""
-    platform = Platform.start(settings_of(here))
-    ensure(platform.clients)
-    ids = make_workspaces(platform, WORKSPACES)
-    here.add_web()
-    here.add_workers()
-    here.add_scheduler()
     load, found = Load(here.port, WORKSPACES), []
     with closing(Connection(here.port, ADMIN)) as line:
         for workspace_id in ids:
@@ -163,11 +145,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.minutes < 2:
         parser.error("--minutes: at least 2, for two quarters are compared")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and the processes with it
-    with tempfile.TemporaryDirectory() as folder, world(Path(folder), **SETTINGS) as here:
-        with here.redis.client() as client:
-            client.config_set("appendfsync", "everysec")
-        told = run(here, options.minutes, options.rate)
+    with all_processes(WORKSPACES) as started:
+        told = run(*started, options.minutes, options.rate)
     print(json.dumps({name: value for name, value in told.items() if name != "minutes"}, indent=2))
     if options.json:
         options.json.write_text(json.dumps(told, indent=2) + "\n")

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 from app.core import doorbell, events, keys, turns
 from app.core.events import Event
@@ -13,6 +13,7 @@ from app.core.platform import Platform
 from tests.bench.busy import Busy
 from tests.bench.floor import ITEMS, KEYS
 from tests.bench.ours import make_workspaces
+from tests.support.processes import end
 
 POLL_S = 0.002
 
@@ -28,10 +29,7 @@ def helper(url: str, *words: str) -> Iterator[subprocess.Popen[str]]:
             assert started.stdout.readline() == "ready\n"
             yield started
         finally:
-            started.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                started.wait(15)
-            started.kill()
+            end(started, 15)
 
 
 def begin(started: list[subprocess.Popen[str]]) -> None:

@@ -22,6 +22,7 @@ from app.core import sessions
 from app.core.platform import Platform
 from app.core.settings import Settings
 from tests.support import servers
+from tests.support.processes import end
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -79,12 +80,7 @@ def running(redis_url: str, folder: Path, **env: str) -> Iterator[Process]:
         yield web
     finally:
         family = [*psutil.Process(process.pid).children(recursive=True)] if alive(process) else []
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
+        end(process)
         psutil.wait_procs(family, 5)
 
 

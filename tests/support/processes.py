@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -95,6 +96,16 @@ class Process:
         for process in family:
             with suppress(psutil.Error):
                 process.kill()
+
+
+def end(process: subprocess.Popen[Any], within_s: float = 10) -> None:
+    """SIGTERM, then SIGKILL where that is not enough; it has ended when this returns."""
+    process.terminate()
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(5)
 
 
 def module(name: str, *words: str) -> list[str]:

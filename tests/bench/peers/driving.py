@@ -17,6 +17,7 @@ import httpx
 
 from tests.bench.peers import installing, results
 from tests.bench.peers.known import Peer
+from tests.support.processes import end
 from tests.support.servers import free_port
 from tests.support.wait import wait_until
 
@@ -110,17 +111,7 @@ def _started(peer: Peer, argv: list[str], faults: Path) -> Iterator[Told]:
     try:
         yield Told(process, faults)
     finally:
-        end(process)
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    """SIGTERM, then SIGKILL."""
-    process.terminate()
-    try:
-        process.wait(3)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(5)
+        end(process, 3)
 
 
 def _ready(one: Told, until: float) -> str:
@@ -219,7 +210,7 @@ def restate(folder: Path) -> Iterator[tuple[str, str]]:
             raise NotFinished(f"Restate did not start: {log.read_text()[-300:]}") from None
         yield ingress, admin
     finally:
-        end(process)
+        end(process, 3)
         shutil.rmtree(folder / "restate", ignore_errors=True)
 
 
