@@ -16,7 +16,11 @@ from app.core.platform import Platform
 from app.core.settings import Settings
 
 INTERVAL_S = 1
+SWEEP = "workers.jobs.sweep"
 LOCK_MS = 3000
+# How long a job may take before it is ended. A sweep goes through all workspaces several times:
+# 180 µs each, three minutes for a million.
+TIMEOUT_S, SWEEP_TIMEOUT_S = 120, 900
 
 
 def ticks(settings: Settings) -> dict[str, int]:
@@ -24,7 +28,7 @@ def ticks(settings: Settings) -> dict[str, int]:
     return {
         "scheduler.jobs.fire_due": INTERVAL_S,
         "workers.jobs.reap": max(1, int(settings.reap_interval_s)),
-        "workers.jobs.sweep": max(1, int(settings.sweep_interval_s)),
+        SWEEP: max(1, int(settings.sweep_interval_s)),
     }
 
 
@@ -66,7 +70,7 @@ class Ticker(Scheduler):  # type: ignore[misc]
             result_ttl=-1,  # anything else deletes a periodic job after its first run
             id=job_id(name),
             queue_name=doorbell.CONTROL,
-            timeout=120,
+            timeout=SWEEP_TIMEOUT_S if name == SWEEP else TIMEOUT_S,
         )
 
     def mend(self) -> None:

@@ -8,8 +8,8 @@ from redis.exceptions import RedisError
 from app.core import invariant_reports, keys
 from app.core.platform import Platform
 
-# The sweep's job makes the reaper wait, so: so long at most, and the reaper in between.
-PASS_S, PAGE = 1.0, 20
+PASS_SHARE = 0.1  # of the time between two sweeps: so much of one core at most
+PAGE = 20
 log = structlog.get_logger(__name__)
 
 
@@ -22,7 +22,8 @@ def check_some(platform: Platform, between: Callable[[], object] = lambda: None)
     rank, control = _next_rank(platform), platform.clients.control
     if rank is None:
         return 0
-    looked, end = 0, platform.clock.monotonic() + PASS_S
+    pass_s = PASS_SHARE * platform.settings.sweep_interval_s
+    looked, end = 0, platform.clock.monotonic() + pass_s
     while not platform.stopping.is_set() and platform.clock.monotonic() < end:
         page = control.zrange(keys.WORKSPACES, rank, rank + PAGE - 1)
         for workspace_id in page:

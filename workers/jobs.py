@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 from redis.exceptions import RedisError
+from rq.utils import import_attribute
 
 from app.core import doorbell, history, ids, keys
 from app.core.errors import TurnkeeperError
@@ -19,6 +20,9 @@ AWAY_S = 0.2
 RINGS_MOST = 10  # taken at once: so many are lost with a process that dies
 REAP_MOST, REAP_PAUSE_S, REAP_LEAST_S = 10, 0.25, 0.02
 TRIM_EVERY_MS = 60_000
+# The ticks of each second. They wait in the queue behind a round through all workspaces, so it
+# does their work between its pages; by their names in RQ, for the scheduler is no worker's import.
+EACH_SECOND = ("workers.jobs.reap", "scheduler.jobs.fire_due")
 log = structlog.get_logger(__name__)
 
 
@@ -116,18 +120,24 @@ def sweep() -> None:
     hold_ms = round(platform.settings.sweep_interval_s * 500)
     if platform.clients.control.set("tk:sweep:hold", "1", nx=True, px=hold_ms):
         repair()
-        invariants.check_some(platform, between=lambda: reaper.reap(platform))
+        invariants.check_some(platform, between=tick)
     if platform.clients.control.set("tk:trim:hold", "1", nx=True, px=TRIM_EVERY_MS):
-        trimming.trim(platform, between=lambda: reaper.reap(platform))
+        trimming.trim(platform, between=tick)
     if platform.clients.control.set("tk:history:hold", "1", nx=True, px=history.EVERY_MS):
-        history.take(platform, between=lambda: reaper.reap(platform))
+        history.take(platform, between=tick)
+
+
+def tick() -> None:
+    """What is due now, though the job that would do it waits: reap, and make the fires."""
+    for name in EACH_SECOND:
+        import_attribute(name)()
 
 
 def repair() -> None:
     """Repair the hints now: a dispatch worker asks for it at its start, having been killed maybe
     between the pop of a ring and the claim."""
     platform = current()
-    rung = sweeping.sweep(platform, between=lambda: reaper.reap(platform))
+    rung = sweeping.sweep(platform, between=tick)
     if rung:
         log.info("rang again", rung_count=rung)
     _tell(platform, "sweep")

@@ -21,8 +21,8 @@ FIRE_EVENTS = ("CRON_QUEUED", "CRON_EXECUTED", "CRON_SKIPPED", "CRON_MISSED", "T
 
 @dataclass(frozen=True)
 class Sample:
-    """The fleet at one time. ``at``: ms. ``events`` and ``timings`` only ever grow, but for a
-    removed workspace: what happened between two samples is their difference."""
+    """The fleet at one time. ``at``: ms. ``events`` and ``timings`` only ever grow: what
+    happened between two samples is their difference."""
 
     at: int
     waiting: dict[str, int] = field(default_factory=dict)

@@ -18,8 +18,10 @@ class Connection:
         Counter()
     )  # of all connections: the last word of the path -> 503s
 
-    def __init__(self, port: int, token: str, timeout_s: float = 60) -> None:
-        self._token = token
+    def __init__(
+        self, port: int, token: str, timeout_s: float = 60, attempts: int = ATTEMPTS
+    ) -> None:
+        self._token, self._attempts = token, attempts
         self._socket = gevent.socket.create_connection(("127.0.0.1", port), timeout_s)
         self._reader = self._socket.makefile("rb")
 
@@ -30,10 +32,10 @@ class Connection:
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON; AssertionError with status and text when it is not 2xx.
 
-        503 says that nothing was accepted: asked again, as every client should, and counted.
+        503 says that nothing was accepted: asked again where there are attempts left, and counted.
         """
         status, text = b"503", b""
-        for _ in range(ATTEMPTS):
+        for _ in range(self._attempts):
             self._socket.sendall(self._request(method, path, body))
             status, text = self._answer()
             if status != b"503":

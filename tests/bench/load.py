@@ -15,7 +15,7 @@ import gevent.socket
 from app.core.platform import Platform
 from app.core.schema import ensure
 from tests.bench.keepalive import Connection
-from tests.bench.ours import RATES, make_workspaces
+from tests.bench.ours import RATES, make_workspaces, sync_each_second
 from tests.support.wait import let_pass
 from tests.support.world import ADMIN, SIXTY_TIMES, World, settings_of, world
 
@@ -42,8 +42,7 @@ def all_processes(count: int, **env: str) -> Iterator[tuple[World, Platform, lis
     """Redis, web, workers and scheduler with so many workspaces; SIGTERM ends them too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     with tempfile.TemporaryDirectory() as folder, world(Path(folder), **SETTINGS, **env) as here:
-        with here.redis.client() as client:
-            client.config_set("appendfsync", "everysec")
+        sync_each_second(here.redis)
         platform = Platform.start(settings_of(here))
         ensure(platform.clients)
         ids = make_workspaces(platform, count)
@@ -130,6 +129,7 @@ class Load:
         told = line.ask("POST", path, {**body, "params": {"message": message}})
         if told["result"]["status"]["state"] != "completed":
             self.unanswered += 1  # within the wait of message/send; the turn goes on
+            return
         self.waits.append(time.perf_counter() - (planned or began))
 
     def closed_loop(self, seconds: float, senders: int = SENDERS) -> float:

@@ -5,19 +5,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
 import gevent
 import httpx
 
-from app.core import capacity, doorbell, keys, sessions, turns, workspaces
+from app.core import capacity, doorbell, ids, keys, sessions, turns, workspaces
 from app.core.platform import Platform
 from app.core.settings import Settings
 from tests.bench.floor import ITEMS, KEYS
 from tests.bench.keepalive import Connection
-from tests.support.servers import free_port
+from tests.support.servers import RedisServer, free_port
 from tests.support.wait import let_pass, wait_until
 from workers import jobs
 from workers.adapters.scripted import Scripted
@@ -25,6 +25,7 @@ from workers.deliver import visit_all
 
 TOKEN = "bench-admin-token"
 BACKLOG = 10_000
+GAP_S = 0.01  # between two items of an idle system
 # The count is still kept, but never refuses.
 RATES = {
     "TURNKEEPER_RATE_LIMIT_PER_MIN": "60000000",
@@ -37,24 +38,30 @@ def platform(url: str) -> Platform:
     return Platform.start(Settings(redis_url=url, admin_token=TOKEN, queue_depth_max=2 * BACKLOG))
 
 
+def sync_each_second(server: RedisServer) -> None:
+    """As the embedded server does; one of the tests syncs each write."""
+    with server.client() as client:
+        client.config_set("appendfsync", "everysec")
+
+
 def make_workspaces(here: Platform, count: int, slots: int = 1) -> list[str]:
     """Online workspaces with an idle agent each."""
-    ids = [f"bench-{at}" for at in range(count)]
-    for workspace_id in ids:
+    names = [f"bench-{at}" for at in range(count)]
+    for workspace_id in names:
         workspaces.create(here, workspace_id, {"max_concurrent": slots})
         capacity.heartbeat(here, workspace_id, capacity.Beat(seq=1, active_tasks=0))
-    return ids
+    return names
 
 
 def submit_rate(here: Platform) -> float:
     """Submits per second, called in process, into workspaces whose agent is away."""
-    ids = [f"submit-{at}" for at in range(KEYS)]
-    for workspace_id in ids:
+    names = [f"submit-{at}" for at in range(KEYS)]
+    for workspace_id in names:
         workspaces.create(here, workspace_id, {})
     count = KEYS * ITEMS
     start = time.perf_counter()
     for at in range(count):
-        turns.submit(here, ids[at % KEYS], turns.Request(body={"text": "x"}))
+        turns.submit(here, names[at % KEYS], turns.Request(body={"text": "x"}))
     return count / (time.perf_counter() - start)
 
 
@@ -93,6 +100,7 @@ def idle_latencies(here: Platform, count: int = 300) -> list[float]:
             threading.Event().wait(0.0002)
         waits.append(had[at] - sent)
         wait_until(lambda: not sessions.live(here, workspace_id), 2, 0.0005)
+        let_pass(GAP_S)
     server.stopping.set()
     thread.join()
     return waits
@@ -122,13 +130,31 @@ def web(url: str, processes: int = 1) -> Iterator[tuple[int, int]]:
         process.wait(15)
 
 
+def short_form(number: int) -> dict[str, Any]:
+    """A message as the field platform sends it."""
+    return {"method": "message/send", "params": {"message": {"parts": [{"text": "x"}]}}}
+
+
+def message_send(number: int) -> dict[str, Any]:
+    """A message as a client of A2A 0.3 sends it that does not wait for the answer."""
+    part = {"kind": "text", "text": "x"}
+    message = {"kind": "message", "role": "user", "messageId": ids.new("msg"), "parts": [part]}
+    params = {"message": message, "configuration": {"blocking": False}}
+    return {"jsonrpc": "2.0", "id": number, "method": "message/send", "params": params}
+
+
 def http_load(
-    port: int, path: str, body: Any, seconds: float, clients: int = 32, rate: float | None = None
+    port: int,
+    path: str,
+    body: Callable[[int], Any],
+    seconds: float,
+    clients: int = 32,
+    rate: float | None = None,
 ) -> list[float]:
     """Latencies in seconds of keep-alive clients; refuses any answer but 2xx.
 
     A closed loop; with a ``rate`` an open one of so many requests a second, each timed from when
-    it was to be sent.
+    it was to be sent. ``body``: of the request of this number.
     """
     waits: list[float] = []
     began = time.perf_counter()
@@ -136,10 +162,10 @@ def http_load(
 
     def client(lane: int) -> None:
         planned = began + lane / rate if rate else began
-        with closing(Connection(port, TOKEN)) as line:
+        with closing(Connection(port, TOKEN, attempts=1)) as line:
             while (sent := planned if rate else time.perf_counter()) < end:
                 let_pass(sent - time.perf_counter())
-                line.ask("POST", path, body)
+                line.ask("POST", path, body(len(waits)))
                 waits.append(time.perf_counter() - sent)
                 planned += clients / (rate or 1)
 

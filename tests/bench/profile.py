@@ -155,7 +155,7 @@ def main() -> int:
     telemetry.configure_logs(Settings(log_level="WARNING"))
     with servers.redis_server(binary, appendonly=True) as server:
         raw = redis.Redis.from_url(server.url, protocol=2)
-        raw.config_set("appendfsync", "everysec")
+        ours.sync_each_second(server)
         raw.config_set("slowlog-max-len", 1_000_000)
         here = ours.platform(server.url)
         print(f"load {os.getloadavg()[0]:.1f}", *HEAD, sep="\n")

@@ -1,5 +1,6 @@
 """What goes through all workspaces again and again, and what one workspace costs it."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from app.core import history, invariant_reports, workspaces
 from app.core.platform import Platform
 from app.core.settings import Settings
 from workers import alerts, sweep, trimming
+from workers.invariants import PASS_SHARE
 from workers.jobs import TRIM_EVERY_MS
 
 CHECKED = 200
@@ -16,19 +18,21 @@ CHECKED = 200
 
 @dataclass(frozen=True)
 class Round:
-    """One round: µs of processor for each workspace, in the worker and in Redis, and how often."""
+    """One round: µs of processor for each workspace, in the worker and in Redis, and how often.
+
+    ``share_most``: of one core, that the round takes in the worker; it then takes longer.
+    """
 
     worker_us: float
     redis_us: float
     every_s: float
+    share_most: float = math.inf
 
-    @property
-    def worker_us_a_second(self) -> float:
-        return self.worker_us / self.every_s
-
-    @property
-    def redis_us_a_second(self) -> float:
-        return self.redis_us / self.every_s
+    def cores(self, workspaces: int) -> tuple[float, float]:
+        """Of so many workspaces, in the worker and in Redis."""
+        wanted = workspaces * self.worker_us / self.every_s / 1e6
+        worker = min(wanted, self.share_most)
+        return worker, worker * self.redis_us / self.worker_us
 
 
 def measure(here: Platform, settings: Settings) -> dict[str, Round]:
@@ -50,13 +54,14 @@ def measure(here: Platform, settings: Settings) -> dict[str, Round]:
         "history": (lambda: history.take(here), len(every), history.EVERY_MS / 1000),
         "invariants": (check, CHECKED, settings.invariants_interval_s),
     }
-    found = {}
+    most, found = {"invariants": PASS_SHARE}, {}
     for name, (run, count, every_s) in rounds.items():
         run()  # the first one meets what the last round never saw
         redis_s, worker_s = redis_spent(here), time.process_time()
         run()
         spent = time.process_time() - worker_s, redis_spent(here) - redis_s
-        found[name] = Round(spent[0] / count * 1e6, spent[1] / count * 1e6, every_s)
+        worker_us, redis_us = (one / count * 1e6 for one in spent)
+        found[name] = Round(worker_us, redis_us, every_s, most.get(name, math.inf))
     return found
 
 

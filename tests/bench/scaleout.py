@@ -14,9 +14,8 @@ from tests.bench import ours, together
 from tests.bench.busy import Busy
 from tests.support import servers, topologies
 
-MESSAGE = {"method": "message/send", "params": {"message": {"parts": [{"text": "x"}]}}}
 PLACES, EACH = 300, 10
-ACCEPT_S, CLIENTS = 3, 32
+ACCEPT_S, CLIENTS, WARM_S = 3, 32, 1
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,11 @@ def web(here: Platform, count: int) -> Told:
     workspaces.create(here, place, {})
     ours.pretend_to_dispatch(here)
     with ours.web(url, count) as (port, pid):
+        path = f"/workspaces/{place}/a2a"
+        ours.http_load(port, path, ours.message_send, WARM_S, CLIENTS)  # a process is new
         pids = [one.pid for one in psutil.Process(pid).children()]
         with busy.over({"web": pids, "the load itself": [os.getpid()]}):
-            waits = ours.http_load(port, f"/workspaces/{place}/a2a", MESSAGE, ACCEPT_S, CLIENTS)
+            waits = ours.http_load(port, path, ours.message_send, ACCEPT_S, CLIENTS)
     return Told(len(waits) / ACCEPT_S, busy.shares)
 
 
@@ -54,6 +55,8 @@ def cluster_shares(binary: str) -> dict[str, list[float]]:
     with ExitStack() as stack:
         nodes = stack.enter_context(topologies.cluster(binary))
         control = stack.enter_context(servers.redis_server(binary))
+        for node in (*nodes.masters, control):
+            ours.sync_each_second(node)
         settings = {"redis_url": nodes.url, "control_url": control.url, "admin_token": ours.TOKEN}
         here = Platform.start(ours.Settings.model_validate(settings))
         before = [_spent(master) for master in nodes.masters]

@@ -26,6 +26,7 @@ from tests.bench.load import SENDERS, Load, all_processes, percentile
 from tests.support.wait import let_pass, wait_until
 from tests.support.world import ADMIN, World, ledger, open_turns
 
+OPEN = ("queued", "running")  # what no row of a fire may say at the end
 WORKSPACES, SCHEDULES, STREAMS, PEAK_S = 40, 4, 4, 20.0
 
 
@@ -150,7 +151,10 @@ def main() -> int:
     print(json.dumps({name: value for name, value in told.items() if name != "minutes"}, indent=2))
     if options.json:
         options.json.write_text(json.dumps(told, indent=2) + "\n")
-    return 0
+    lost = told["unanswered"] + sum(told["fires"].get(state, 0) for state in OPEN)
+    if lost:
+        print(f"{lost} messages not answered or fires not ended", file=sys.stderr)
+    return 1 if lost else 0
 
 
 if __name__ == "__main__":

@@ -67,6 +67,13 @@ def test_rounds_go_over_every_workspace(here: Platform) -> None:
     assert all(one.worker_us > 0 for one in found.values())
 
 
+def test_a_round_with_a_bound_takes_no_more_and_lasts_longer() -> None:
+    free, bound = rounds.Round(800, 200, 10), rounds.Round(800, 200, 10, share_most=0.1)
+    assert free.cores(1_000) == bound.cores(1_000) == (0.08, 0.02)
+    assert free.cores(100_000) == (8.0, 2.0)
+    assert bound.cores(100_000) == pytest.approx((0.1, 0.025))
+
+
 def test_drift_is_the_last_quarter_beside_the_second() -> None:
     minutes = [
         soak.Minute(60.0 * at, 10, float(at), 20.0, {"web": 50.0 + at}, 5.0, 100, 0.0)

@@ -140,7 +140,7 @@ def metrics_page() -> str:
         "counters are kept in Redis by the scripts that make the change, so a process that dies "
         "loses none, and every web process shows the same figures. A reading is shared for "
         f"{telemetry.CACHE_S:g} s, and for {telemetry.CACHE_TIMES} times as long as it took where "
-        "that is longer. A removed workspace takes its counts with it.",
+        "that is longer. The counts of a removed workspace stay in the sums.",
         table(["Name", "Kind", "Labels", "What it counts"], [*counters, *docs_runtime.gauges()]),
     )
 

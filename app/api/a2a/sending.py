@@ -61,7 +61,7 @@ def accept(workspace_id: str, send: Send) -> turns.Accepted:
     """Queue the message: as a new turn, or where it names a task as the answer to its question.
 
     Raises:
-        WorkspaceNotFound: before anything is written.
+        WorkspaceNotFound: nothing was accepted.
     """
     _check(send)
     message = send.message

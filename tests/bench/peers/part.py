@@ -20,7 +20,6 @@ from tests.bench.peers.known import PEERS, Peer, why_not
 if TYPE_CHECKING:
     from tests.bench.__main__ import Table
 
-MESSAGE = {"method": "message/send", "params": {"message": {"parts": [{"text": "x"}]}}}
 SAME = Work(KEYS, ITEMS)
 HELD = Work(1, 100, hold_ms=5)  # what runs two of a key at once is seen
 IDLE = Work(20, 11, gap_ms=10)
@@ -77,7 +76,8 @@ def _accepted(here: Platform, url: str) -> float:
     with ours.web(url) as (port, _):
         workspaces.create(here, "bench-http", {})
         ours.pretend_to_dispatch(here)
-        return len(ours.http_load(port, "/workspaces/bench-http/a2a", MESSAGE, HTTP_S)) / HTTP_S
+        path = "/workspaces/bench-http/a2a"
+        return len(ours.http_load(port, path, ours.message_send, HTTP_S)) / HTTP_S
 
 
 def _measure(table: Table, peer: Peer, raw: redis.Redis, url: str, found: Found) -> bool:

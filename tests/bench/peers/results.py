@@ -60,7 +60,10 @@ def disorder(items: Iterable[Item]) -> Disorder:
     """The same without refusing, for what promises neither."""
     early = most = 0
     for ran in by_key(items).values():
-        early += sum(later.at < before.at for before, later in pairwise(ran))
+        behind = len(ran)  # the earliest sent of those that began later
+        for item in reversed(ran):
+            early += item.at > behind
+            behind = min(behind, item.at)
         ends: list[int] = []
         for item in ran:
             ends = [end for end in ends if end > item.begun_ns] + [item.ended_ns]

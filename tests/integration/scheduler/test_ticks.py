@@ -15,7 +15,7 @@ from app.core import doorbell, keys, schedules
 from app.core import platform as platforms
 from app.core.platform import Platform
 from scheduler import fires
-from scheduler.ticker import LOCK_MS, Ticker, job_id
+from scheduler.ticker import LOCK_MS, SWEEP_TIMEOUT_S, TIMEOUT_S, Ticker, job_id
 from tests.support.world import ledger, new_workspace, real_platform
 
 
@@ -45,6 +45,7 @@ def test_any_number_of_boots_leaves_one_job_of_each_kind(platform: Platform) -> 
         job = Job.fetch(row, connection=platform.clients.rq)
         assert job.result_ttl == -1, "anything else deletes a periodic job after its first run"
         assert job.origin == doorbell.CONTROL
+        assert job.timeout == (SWEEP_TIMEOUT_S if row == "tick-sweep" else TIMEOUT_S)
 
 
 def test_ticks_do_not_pile_up_while_no_worker_takes_them(platform: Platform) -> None:

@@ -96,6 +96,26 @@ def test_it_is_over_in_a_workspace_where_nothing_stirs_any_more(
         assert [one["event"] for one in bodies(told)] == list(NAMES)
 
 
+def test_a_look_reads_the_rows_only_where_something_stirs(platform: Platform) -> None:
+    for at in range(100):
+        new_workspace(platform, f"quiet-{at}")
+    data: Any = platform.clients.data
+
+    def commands_of_a_look() -> int:
+        platform.clients.control.delete(alerts.HOLD)
+        before = data.info("stats")["total_commands_processed"]
+        alerts.look(platform)
+        return int(data.info("stats")["total_commands_processed"] - before)
+
+    commands_of_a_look()
+    quiet = commands_of_a_look()
+    for at in range(100):
+        data.zadd(keys.of(f"quiet-{at}")["dead"], {"trn_x": 1})
+    commands_of_a_look()
+    assert commands_of_a_look() > 2 * quiet
+    assert quiet < 100 * 5
+
+
 def test_two_workers_that_look_at_once_tell_it_once(platform: Platform) -> None:
     platform.clients.control.hdel(keys.TICKS, "fire_due")
     with receiver() as told, service(platform) as one, service(platform) as other:

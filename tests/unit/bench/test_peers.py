@@ -59,6 +59,8 @@ def test_disorder_is_counted_where_none_is_refused() -> None:
     assert results.disorder(IN_ORDER) == (0, 1)
     ran = [Item(0, 2, 10, 40), Item(0, 0, 11, 30), Item(0, 1, 12, 20), Item(0, 3, 20, 25)]
     assert results.disorder(ran) == (1, 3)
+    late = [Item(0, at, 10 * place, 10 * place + 5) for place, at in enumerate((3, 4, 0, 1, 2))]
+    assert results.disorder(late).early_count == 2, "both that began before the three"
 
 
 def test_rate_waits_and_gaps_are_read_from_the_same_items() -> None:

@@ -45,7 +45,8 @@ def test_a_round_looks_at_every_workspace_and_the_next_waits_its_interval(
 def test_a_pass_is_bounded_and_the_next_goes_on_where_it_stopped(platform: Platform) -> None:
     for number in range(2 * PAGE + 1):
         new_workspace(platform, f"w{number:02}")
-    looked = [check_some(platform, lambda: later(platform, invariants.PASS_S)) for _ in range(4)]
+    pass_s = invariants.PASS_SHARE * platform.settings.sweep_interval_s
+    looked = [check_some(platform, lambda: later(platform, pass_s)) for _ in range(4)]
     assert looked == [PAGE, PAGE, 1, 0]
     assert not invariant_reports.current_round(platform).is_going_on
 
