@@ -25,8 +25,7 @@ def list_turns(workspace_id: str, query: models.TurnQuery) -> Response:
 
 def shown_turn(workspace_id: str, turn_id: str) -> dict[str, Any]:
     """A turn with what was asked and what came back."""
-    found = turns.get(platform(), workspace_id, turn_id)
-    body, result = turns.read_parts(platform(), workspace_id, turn_id)
+    found, body, result = turns.read_whole(platform(), workspace_id, turn_id)
     return views.turn(workspace_id, found, body, result)
 
 

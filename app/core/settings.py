@@ -180,7 +180,7 @@ class Settings(WebSettings, AgentSettings, BaseSettings):
     deliveries_kept: int = Field(
         1_000, ge=10, description="Delivery attempts kept for one workspace (about)."
     )
-    fires_kept: int = Field(5_000, ge=100, description="Ended ledger rows kept for one workspace.")
+    fires_kept: int = Field(5_000, ge=100, description="Ended ledger rows kept for one schedule.")
     idempotency_ttl_s: Seconds = Field(
         86_400, gt=0, description="How long an idempotency key is remembered."
     )

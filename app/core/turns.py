@@ -137,12 +137,33 @@ def get(platform: Platform, workspace_id: str, turn_id: str) -> Turn:
 
 def read_parts(platform: Platform, workspace_id: str, turn_id: str) -> tuple[Any, Any]:
     """What was asked and what came back (None while nothing did)."""
+    body, result = _stored(platform, workspace_id, turn_id, "bodies", "results")
+    return _parsed(body), _parsed(result)
+
+
+def read_whole(platform: Platform, workspace_id: str, turn_id: str) -> tuple[Turn, Any, Any]:
+    """A turn and its parts in one round trip.
+
+    Raises:
+        TurnNotFound: also when its retention has passed.
+    """
+    turn, body, result = _stored(platform, workspace_id, turn_id, "turns", "bodies", "results")
+    if turn is None:
+        raise TurnNotFound(turn_id=turn_id)
+    return Turn.parse(turn), _parsed(body), _parsed(result)
+
+
+def _stored(platform: Platform, workspace_id: str, turn_id: str, *names: str) -> list[str | None]:
     own = keys.of(workspace_id)
     pipe = platform.clients.data.pipeline(transaction=False)
-    pipe.hget(own["bodies"], turn_id)
-    pipe.hget(own["results"], turn_id)
-    body, result = pipe.execute()
-    return json.loads(body) if body else None, json.loads(result) if result else None
+    for name in names:
+        pipe.hget(own[name], turn_id)
+    found: list[str | None] = pipe.execute()
+    return found
+
+
+def _parsed(text: str | None) -> Any:
+    return json.loads(text) if text else None
 
 
 def listing(

@@ -18,8 +18,11 @@ from app.api.a2a.faults import KNOWN, Fault, meaning
 from app.api.operation import answer, operation, platform
 from app.api.server_sent import SSE
 from app.core import workspaces
+from app.core.errors import WorkspaceNotFound
 
 TAG = "a2a"
+# They look for the workspace themselves, together with what else they ask of it.
+SENDS = ("SendMessage", old_methods.SEND[0])
 log = structlog.get_logger(__name__)
 
 
@@ -48,8 +51,9 @@ def send_message(workspace_id: str) -> Response:
             return _failure(None, Fault("CONTENT_TYPE_NOT_SUPPORTED"), new_methods.PROTOCOL)
         return _failure(None, meaning(error), "", 400)
     if isinstance(body, dict) and "jsonrpc" not in body:
-        return short_form.answer_to(workspace_id, body)  # looks for the workspace itself
-    workspaces.require(platform(), workspace_id)
+        return short_form.answer_to(workspace_id, body)
+    if not (isinstance(body, dict) and body.get("method") in SENDS):
+        workspaces.require(platform(), workspace_id)
     return _json_rpc(workspace_id, body)
 
 
@@ -66,6 +70,10 @@ def _json_rpc(workspace_id: str, body: Any) -> Response:
         _check_content_type()
         told = _called(workspace_id, call_id, body["method"], body.get("params", {}))
         return cast(Response, errors.confirmed(told))
+    except WorkspaceNotFound as error:
+        if error.fields.get("workspace_id") == workspace_id:
+            raise  # 404, as for every other method; another one is named in the parameters
+        return _failure(call_id, meaning(error), protocol)
     except KNOWN as error:
         fault = meaning(error)
         if protocol and body["method"] in old_methods.STREAMS and fault.rpc_status == 200:

@@ -160,12 +160,12 @@ def answer_to(workspace_id: str, send: Send) -> dict[str, Any]:
     with ExitStack() as stack:
         waiter = None
         if send.is_waiting and settings.message_wait_s:
+            workspaces.require(platform(), workspace_id)  # nobody waits for one that is not there
             waiter = stack.enter_context(hub().waiting(workspace_id, token().owner))
         taken = accept(workspace_id, send)
         if waiter:
             wait(waiter, workspace_id, taken.turn_id, has_stopped, settings.message_wait_s)
-    turn = turns.get(platform(), workspace_id, taken.turn_id)
-    body, result = turns.read_parts(platform(), workspace_id, turn.id)
+    turn, body, result = turns.read_whole(platform(), workspace_id, taken.turn_id)
     if waiter and shapes.is_bare(turn, result):
         return {"message": shapes.bare_message(turn, result)}
     facts = {"queue_depth": taken.depth} if turn.state == "queued" else None
@@ -207,12 +207,14 @@ def once(
 
     Raises:
         AnswerPending: the first request is still being answered.
+        WorkspaceNotFound.
         IdempotencyConflict: the key stands for another message.
     """
     name = request.headers.get("Idempotency-Key")
     if not name:
         return answer()
     here, data = platform(), platform().clients.data
+    workspaces.require(here, workspace_id)  # else its mark stood there before it
     digest = hashlib.sha256(json.dumps(send.message, sort_keys=True).encode()).hexdigest()[:32]
     key = keys.idempotency(workspace_id, "answer", token().principal, name)
     mark_ms = round((here.settings.message_wait_s + ANSWERED_S) * 1000)

@@ -296,12 +296,34 @@ def test_a_context_of_another_is_not_found_by_who_may_only_send(site: Web) -> No
     assert 0 < ttl_ms <= site.platform.settings.turn_retention_s * 1000
 
 
+OLD = {"kind": "message", "messageId": "m", "role": "user", "contextId": "mine"}
+NEW = {"messageId": "m", "role": "ROLE_USER", "contextId": "mine", "parts": [{"text": "x"}]}
+FORMS: dict[str, dict[str, Any]] = {
+    "short": {"params": {"message": {"parts": [{"text": "x"}], "contextId": "mine"}}},
+    "message/send": {
+        "params": {"message": {**OLD, "parts": [{"kind": "text", "text": "x"}]}},
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "message/send",
+    },
+    "SendMessage": {
+        "params": {"message": NEW},
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "SendMessage",
+    },
+}
+
+
 @pytest.mark.parametrize("is_removed", [False, True])
-def test_a_message_to_no_workspace_takes_no_context(site: Web, is_removed: bool) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_a_message_to_no_workspace_leaves_nothing(site: Web, form: str, is_removed: bool) -> None:
     if is_removed:
         site.ok("DELETE", "/workspaces/w1")
     place = "w1" if is_removed else "nowhere"
-    short = {"params": {"message": {"parts": [{"text": "x"}], "contextId": "mine"}}}
-    answer = site.ask("POST", f"/workspaces/{place}/a2a", short)
-    assert (answer.status_code, answer.get_json()["code"]) == (404, "workspace_not_found")
-    assert site.platform.clients.data.exists(keys.context_owner(place, "mine")) == 0
+    data = site.platform.clients.data
+    before = set(data.keys(f"*{place}*"))
+    for more in ({}, {"Idempotency-Key": "k"}):
+        answer = site.ask("POST", f"/workspaces/{place}/a2a", FORMS[form], headers=more)
+        assert (answer.status_code, answer.get_json()["code"]) == (404, "workspace_not_found")
+    assert set(data.keys(f"*{place}*")) == before
