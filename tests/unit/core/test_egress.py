@@ -18,7 +18,8 @@ from tests.support import receiver as receivers
 from tests.support.receiver import receiver, status
 
 LOOPBACK = "127.0.0.0/8"
-QUICK = Bounds(connect_s=1, read_s=0.5, write_s=1, total_s=0.6, body_max_bytes=1000)
+CALM = Bounds(body_max_bytes=1000)  # where time is not what is tested
+QUICK = Bounds(connect_s=1, total_s=0.6)
 
 
 class Names:
@@ -55,7 +56,7 @@ def test_an_allowed_address_answers_and_the_name_stays_in_the_request() -> None:
 )
 def test_loopback_is_refused_in_every_spelling(host: str) -> None:
     """By the system's own resolver, which turns the spellings into addresses."""
-    with receiver() as hook, egress.client("", QUICK) as client:
+    with receiver() as hook, egress.client("", CALM) as client:
         with pytest.raises((egress.AddressRefused, egress.HostUnresolved, httpx.InvalidURL)):
             client.get(f"http://{host}:{port_of(hook.url)}/")
         assert hook.got == []
@@ -63,7 +64,7 @@ def test_loopback_is_refused_in_every_spelling(host: str) -> None:
 
 def test_an_address_with_a_zone_is_refused() -> None:
     with (
-        egress.client("", QUICK, resolve=Names("fe80::1%lo")) as client,
+        egress.client("", CALM, resolve=Names("fe80::1%lo")) as client,
         pytest.raises(egress.AddressRefused),
     ):
         client.get("http://zone.example/")
@@ -71,7 +72,7 @@ def test_an_address_with_a_zone_is_refused() -> None:
 
 def test_the_refusal_names_mechanism_and_setting() -> None:
     with (
-        egress.client("", QUICK, resolve=Names("169.254.169.254")) as client,
+        egress.client("", CALM, resolve=Names("169.254.169.254")) as client,
         pytest.raises(egress.AddressRefused) as caught,
     ):
         client.get("http://metadata.example/latest?key=hidden")
@@ -83,7 +84,8 @@ def test_the_refusal_names_mechanism_and_setting() -> None:
 def test_a_name_that_changes_its_mind_is_not_asked_again() -> None:
     """DNS rebinding: public when it is checked, loopback when it is connected to."""
     names = Names("192.0.2.7", "127.0.0.1")
-    with receiver() as hook, egress.client("192.0.2.0/24", QUICK, resolve=names) as client:
+    bounds = Bounds(connect_s=2)
+    with receiver() as hook, egress.client("192.0.2.0/24", bounds, resolve=names) as client:
         with pytest.raises((httpx.TransportError, egress.AnswerTooSlow)):
             client.get(f"http://rebind.example:{port_of(hook.url)}/")
         assert (names.asked, hook.got) == (1, [])
@@ -105,7 +107,7 @@ def test_control_a_client_that_resolves_for_itself_is_rebound() -> None:
 
 def test_one_private_address_among_public_ones_refuses_the_host() -> None:
     with (
-        egress.client("", QUICK, resolve=Names("8.8.8.8 10.0.0.1")) as client,
+        egress.client("", CALM, resolve=Names("8.8.8.8 10.0.0.1")) as client,
         pytest.raises(egress.AddressRefused),
     ):
         client.get("http://mixed.example/")
@@ -121,7 +123,7 @@ def test_the_second_address_is_tried_where_the_first_does_not_answer() -> None:
 
 def test_a_redirect_to_the_metadata_service_is_refused() -> None:
     to_metadata = receivers.redirect("http://169.254.169.254/latest/meta-data/")
-    with receiver(to_metadata) as hook, egress.client(LOOPBACK, QUICK) as client:
+    with receiver(to_metadata) as hook, egress.client(LOOPBACK, CALM) as client:
         with pytest.raises(egress.RedirectRefused) as caught:
             client.get(hook.url, follow_redirects=True)
         assert caught.value.fields["mechanism"] == "egress_redirect"
@@ -130,17 +132,17 @@ def test_a_redirect_to_the_metadata_service_is_refused() -> None:
 
 @pytest.mark.parametrize("answer", [receivers.drip, receivers.drip_head])
 def test_an_answer_that_drips_is_cut_off_at_the_whole_time(answer: receivers.Answer) -> None:
-    roomy = Bounds(connect_s=1, read_s=0.5, write_s=1, total_s=0.6, body_max_bytes=None)
+    roomy = Bounds(total_s=0.6, body_max_bytes=None)
     with receiver(answer) as hook, egress.client(LOOPBACK, roomy) as client:
         began = time.monotonic()
         with pytest.raises(egress.AnswerTooSlow) as caught:
             client.get(hook.url)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8, "without it: for ever"
         assert caught.value.fields["limit_s"] == 0.6
 
 
 def test_control_without_a_whole_time_the_drip_goes_on() -> None:
-    endless = Bounds(read_s=0.5, total_s=None, body_max_bytes=200)
+    endless = Bounds(total_s=None, body_max_bytes=200)
     with (
         receiver(receivers.drip) as hook,
         egress.client(LOOPBACK, endless) as client,
@@ -160,7 +162,7 @@ def test_a_silent_answer_ends_with_the_read_time() -> None:
 
 
 def test_a_body_is_read_up_to_its_bound() -> None:
-    with receiver(receivers.flood) as hook, egress.client(LOOPBACK, QUICK) as client:
+    with receiver(receivers.flood) as hook, egress.client(LOOPBACK, CALM) as client:
         with pytest.raises(egress.AnswerTooLarge) as caught:
             client.get(hook.url)
         assert caught.value.fields["limit_bytes"] == 1000
@@ -169,7 +171,7 @@ def test_a_body_is_read_up_to_its_bound() -> None:
 
 def test_a_compressed_answer_is_refused_before_it_is_blown_up() -> None:
     bomb = status(200, gzip.compress(b"0" * 900_000), content_encoding="gzip")
-    with receiver(bomb) as hook, egress.client(LOOPBACK, QUICK) as client:
+    with receiver(bomb) as hook, egress.client(LOOPBACK, CALM) as client:
         with pytest.raises(egress.AnswerEncoded):
             client.get(hook.url)
         assert hook.got[0].headers["accept-encoding"] == "identity"
@@ -178,7 +180,7 @@ def test_a_compressed_answer_is_refused_before_it_is_blown_up() -> None:
 def test_a_connection_that_dies_is_told_without_what_was_sent() -> None:
     with (
         receiver(receivers.die) as hook,
-        egress.client(LOOPBACK, QUICK) as client,
+        egress.client(LOOPBACK, CALM) as client,
         pytest.raises(httpx.TransportError) as caught,
     ):
         client.post(hook.url, content=b"secret", headers={"authorization": "Bearer secret"})
@@ -191,28 +193,31 @@ def test_a_resolver_that_hangs_is_given_up() -> None:
     over = threading.Event()
 
     def slow(host: str, port: int) -> Sequence[Address]:
-        over.wait(10)
+        over.wait(30)
         return []
 
     with egress.client("", QUICK, resolve=slow) as client:
         began = time.monotonic()
         with pytest.raises((egress.HostUnresolved, egress.AnswerTooSlow)):
             client.get("http://slow.example/")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15
     over.set()
 
 
 def test_connections_are_kept_and_the_time_is_that_of_each_exchange() -> None:
     """A pooled connection must not inherit the deadline of the exchange that opened it."""
-    with receiver() as hook, egress.client(LOOPBACK, QUICK, resolve=Names("127.0.0.1")) as client:
-        end = time.monotonic() + 1.0
-        while time.monotonic() < end:
-            assert client.get(f"http://kept.example:{port_of(hook.url)}/").status_code == 200
+    bounds, names = Bounds(total_s=2), Names("127.0.0.1")
+    with receiver() as hook, egress.client(LOOPBACK, bounds, resolve=names) as client:
+        url = f"http://kept.example:{port_of(hook.url)}/"
+        assert client.get(url).status_code == 200
+        threading.Event().wait(2.1)
+        assert client.get(url).status_code == 200
+        assert names.asked == 1, "one connection for both"
 
 
 def test_environment_proxies_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    with receiver() as hook, egress.client(LOOPBACK, QUICK) as client:
+    with receiver() as hook, egress.client(LOOPBACK, CALM) as client:
         assert client.get(hook.url).status_code == 200
 
 

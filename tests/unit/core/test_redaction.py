@@ -128,9 +128,9 @@ SLOW = [
 def test_no_text_makes_it_slow(part: str) -> None:
     """32 KiB of what each pattern begins with; a pattern that tries again takes minutes."""
     text = (part * 32_768)[:32_768]
-    begin = time.perf_counter()
+    begin = time.process_time()
     redact(text)
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 5
 
 
 @pytest.mark.parametrize("first", SECRETS)

@@ -34,7 +34,8 @@ def is_alive(pid: int) -> bool:
 
 
 class FakePlatform:
-    """``is_down`` answers 503 to everything; ``stale`` holds ended session ids."""
+    """``is_down`` answers 503 to everything; ``stale`` holds ended session ids; while
+    ``answers_reports`` is not set, progress stays without an answer."""
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[tuple[str, Json, float, str]] = []
@@ -47,7 +48,9 @@ class FakePlatform:
         self.stale: set[str] = set()
         self.is_down = False
         self.refuse_register = 0
-        self.report_delay_s = 0.0
+        self.has_report = threading.Event()
+        self.answers_reports = threading.Event()
+        self.answers_reports.set()
         self.auth_token: str | None = None
         self.changed = threading.Condition()
         self.server = _Server(("127.0.0.1", port), _Handler)
@@ -60,6 +63,7 @@ class FakePlatform:
         with self.changed:
             self.is_closing = True
             self.changed.notify_all()
+        self.answers_reports.set()
         self.server.shutdown()
         self.server.server_close()
         self._thread.join()
@@ -99,6 +103,10 @@ class FakePlatform:
     def times_of(self, verb: str) -> list[float]:
         return [at for path, _, at, _ in list(self.requests) if path.endswith("/" + verb)]
 
+    def took_s(self) -> float:
+        """From the last start to the last finish: never less than the runtime's own time."""
+        return self.times_of("finish")[-1] - self.times_of("start")[-1]
+
     def answer(self, path: str, body: Json, query: str = "") -> tuple[int, Json]:
         if self.is_down:
             return 503, {"code": "down"}
@@ -112,8 +120,9 @@ class FakePlatform:
         session_id = path.split("/")[-2]
         if session_id in self.stale:
             return 409, {"code": "stale_fence", "title": "The session was ended"}
-        if path.endswith("/progress") and self.report_delay_s:
-            threading.Event().wait(self.report_delay_s)
+        if path.endswith("/progress"):
+            self.has_report.set()
+            self.answers_reports.wait(10)
         speaks = path.endswith("/heartbeat") and self.speaks_by_beat
         directives = list(self.directives) if speaks else []
         return 200, {"status": "ok", "directives": directives, "queue_depth": 0}
@@ -153,7 +162,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = 0.5
+    timeout = 10
 
     def do_GET(self) -> None:
         self._answer({})

@@ -69,8 +69,10 @@ def test_what_hides_from_every_search_is_ended_by_its_group(
     platform: FakePlatform, start: Start, tmp_path: Path
 ) -> None:
     """Another session, no marker, and no parent of ours; and a second session works beside it."""
+    is_in = "until grep -q turnkeeper- /proc/self/cgroup; do sleep 0.02; done"
     hides = f"env -i setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 30' &"
-    script = f"[ {{prompt}} = long ] && exec sleep 30; sleep 0.3; {hides} sleep 0.3; echo done"
+    is_out = f"while [ ! -s {tmp_path}/pid ]; do sleep 0.02; done"
+    script = f"[ {{prompt}} = long ] && exec sleep 30; {is_in}; {hides} {is_out}; echo done"
     start("sh", "-c", script, max_concurrent=2)
     other, session_id = platform.offer("long"), platform.offer("short")
     wait_until(lambda: platform.of("start", other))

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -124,7 +123,7 @@ def test_a_cancel_that_ends_in_an_error_result_and_exit_0_is_canceled(
 def test_one_that_ignores_sigint_is_ended_by_sigterm_and_both_are_reported(
     platform: FakePlatform, claude: Any
 ) -> None:
-    claude(output_interval_s=0.05)
+    claude(output_interval_s=0.05, kill_grace_s=3.0)
     session_id = platform.offer("deaf_to_sigint")
     wait_until(lambda: ("tool_end", "Bash") in told_of(platform))
     platform.direct("cancel", session_id)
@@ -132,14 +131,14 @@ def test_one_that_ignores_sigint_is_ended_by_sigterm_and_both_are_reported(
     assert (report["outcome"], report["exit_code"]) == ("canceled", 143)
     (ladder,) = report["limits"]
     assert [one["signal"] for one in ladder["signaled"]] == ["SIGINT", "SIGTERM"]
-    assert ladder["limit_s"] == 0.3
-    assert ladder["elapsed_s"] >= 0.3
+    assert ladder["limit_s"] == 3
+    assert ladder["elapsed_s"] >= 3
 
 
 def test_one_that_never_exits_after_its_result_is_ended_and_its_outcome_stands(
     platform: FakePlatform, claude: Any
 ) -> None:
-    claude(kill_grace_s=0.1)
+    claude(exit_wait_s=0.3, kill_grace_s=0.1)
     report = finish(platform, "never_exits")
     assert (report["outcome"], report["result"]["text"]) == ("completed", "the answer")
     assert report["exit_code"] == -9
@@ -205,10 +204,8 @@ def test_a_checkpoint_reaches_the_model_and_its_answer_is_the_note(
     claude(output_interval_s=0.05)
     session_id = platform.offer("until_wrap_up")
     wait_until(lambda: ("tool_end", "Bash") in told_of(platform))
-    asked_at = time.monotonic()
     platform.direct("checkpoint", session_id, deadline_at="2030-01-01T00:00:00Z", reason="ceiling")
     report = platform.finish_of(session_id)
-    assert time.monotonic() - asked_at < 2
     assert report["outcome"] == "yielded"
     text = report["result"]["text"]
     assert "WRAP-UP" in text and "2030-01-01T00:00:00Z" in text and "ceiling" in text

@@ -59,7 +59,7 @@ def test_the_last_message_is_the_answer_and_usage_and_thread_are_reported(
 def test_items_become_tool_events_in_pairs(
     platform: FakePlatform, codex: Any, tmp_path: Path
 ) -> None:
-    codex(output_interval_s=0.05, exit_wait_s=5.0)
+    codex(output_interval_s=0.05)
     session_id = platform.offer(f"uses_tools {tmp_path}/go")
     wait_until(lambda: ("text", "last words") in told_of(platform))
     (tmp_path / "go").touch()

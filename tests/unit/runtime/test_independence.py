@@ -13,16 +13,15 @@ import pytest
 from runtime.children import Children
 from runtime.kill import KILL_RUNGS, Target, climb, find_alive
 
-from .conftest import Start
+from .conftest import Start, until
 from .fake_platform import FakePlatform, is_alive, wait_until
 
 PY = sys.executable
 
 
-def beats_during(platform: FakePlatform, predicate_done: threading.Event, seconds: float) -> int:
+def wait_for_beats(platform: FakePlatform, count: int = 4) -> None:
     before = len(platform.of("heartbeat"))
-    predicate_done.wait(seconds)
-    return len(platform.of("heartbeat")) - before
+    wait_until(lambda: len(platform.of("heartbeat")) >= before + count)
 
 
 def pid_in(path: Path) -> int:
@@ -45,7 +44,7 @@ def test_beats_go_on_while_the_child_can_do_nothing(
     start(PY, "-c", mark + script)
     session_id = platform.offer()
     pid = pid_in(tmp_path / "p")
-    assert beats_during(platform, threading.Event(), 0.6) >= 4
+    wait_for_beats(platform)
     assert session_id in platform.of("heartbeat")[-1]["sessions"]
     platform.direct("terminate", session_id)
     assert platform.finish_of(session_id)["outcome"] == "canceled"
@@ -55,7 +54,7 @@ def test_beats_go_on_while_the_child_can_do_nothing(
 def test_a_stopped_child_can_be_canceled(
     platform: FakePlatform, start: Start, tmp_path: Path
 ) -> None:
-    start("sh", "-c", f"echo $$ > {tmp_path}/p; kill -STOP $$; sleep 60")
+    start("sh", "-c", f"echo $$ > {tmp_path}/p; kill -STOP $$; sleep 60", kill_grace_s=5.0)
     session_id = platform.offer()
     pid = pid_in(tmp_path / "p")
     wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
@@ -64,15 +63,20 @@ def test_a_stopped_child_can_be_canceled(
     assert finish["exit_code"] in (-signal.SIGINT, -signal.SIGTERM, 130)
 
 
-def test_a_slow_report_does_not_delay_a_beat_nor_the_draining(
-    platform: FakePlatform, start: Start
+def test_a_report_without_an_answer_delays_neither_a_beat_nor_the_draining(
+    platform: FakePlatform, start: Start, tmp_path: Path
 ) -> None:
-    platform.report_delay_s = 1.0
-    start(PY, "-c", "import time\nfor i in range(60): print('x' * 20000, flush=True)")
-    start_of = platform.offer()
-    wait_until(lambda: platform.of("start", start_of))
-    assert beats_during(platform, threading.Event(), 0.6) >= 4
-    assert platform.finish_of(start_of)["outcome"] == "completed"
+    platform.answers_reports.clear()
+    flood = f"head -c 1200000 /dev/zero | tr '\\0' x; touch {tmp_path}/drained"
+    start("sh", "-c", f"echo begun; {until(tmp_path / 'go')}; {flood}")
+    session_id = platform.offer()
+    wait_until(platform.has_report.is_set)
+    (tmp_path / "go").touch()
+    wait_until((tmp_path / "drained").exists)
+    wait_for_beats(platform)
+    assert platform.of("progress") == [], "the control: it still waits for its answer"
+    platform.answers_reports.set()
+    assert platform.finish_of(session_id)["outcome"] == "completed"
 
 
 def test_beats_rise_and_a_later_process_begins_higher(platform: FakePlatform, start: Start) -> None:
@@ -94,7 +98,7 @@ def test_what_a_finished_child_leaves_behind_is_ended(
     script = f"setsid sleep 60 & echo $! > {tmp_path}/a; sleep 61 & echo $! > {tmp_path}/b; echo ok"
     start("sh", "-c", script)
     session_id = platform.offer()
-    assert platform.finish_of(session_id, 4)["result"]["text"] == "ok"
+    assert platform.finish_of(session_id)["result"]["text"] == "ok"
     assert not is_alive(pid_in(tmp_path / "a"))
     assert not is_alive(pid_in(tmp_path / "b"))
 
@@ -141,7 +145,8 @@ def test_an_orphan_that_cleared_its_environment_is_ended_and_reaped(
 
     from runtime.settings import process_environ
 
-    script = f"(env -i setsid sh -c 'echo $$ > {tmp_path}/p; exec sleep 60' &) ; sleep 0.3; echo ok"
+    hides = f"env -i setsid sh -c 'echo $$ > {tmp_path}/p; exec sleep 60'"
+    script = f"({hides} &) ; while [ ! -s {tmp_path}/p ]; do sleep 0.02; done; echo ok"
     environ = {
         **process_environ(),
         "TURNKEEPER_URL": platform.url,

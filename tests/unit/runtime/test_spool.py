@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from runtime.settings import RuntimeSettings
 from runtime.spool import REPORTS_MAX, Spool
 
-from .conftest import WORKSPACE, Start
+from .conftest import WORKSPACE, Start, until
 from .fake_platform import FakePlatform, wait_until
 
 
@@ -16,14 +16,25 @@ def spool_at(path: Path, max_bytes: int = 2**20) -> Spool:
     return Spool(path, WORKSPACE, max_bytes)
 
 
+def wait_for_an_idle_beat(platform: FakePlatform) -> None:
+    """One that was made after this call: the next may be on its way since before the turn."""
+    beats = len(platform.of("heartbeat"))
+    wait_until(lambda: len(platform.of("heartbeat")) >= beats + 2)
+    wait_until(lambda: platform.of("heartbeat")[-1]["active_tasks"] == 0)
+
+
 def test_a_finish_while_the_platform_is_down_arrives_when_it_is_back(
-    platform: FakePlatform, start: Start, settings: RuntimeSettings
+    platform: FakePlatform, start: Start, settings: RuntimeSettings, tmp_path: Path
 ) -> None:
-    start("sh", "-c", "echo working; sleep 0.6; echo done")
+    is_down, go = tmp_path / "is_down", tmp_path / "go"
+    start("sh", "-c", f"{until(is_down)}; echo working; {until(go)}; echo done")
     session_id = platform.offer()
     wait_until(lambda: platform.of("start", session_id))
     platform.is_down = True
+    is_down.touch()
     spool = spool_at(settings.spool_dir)
+    wait_until(lambda: not spool.is_empty())
+    go.touch()
     wait_until(lambda: [s for s in spool.waiting() if s.reports[-1]["type"] == "finish"])
     platform.is_down = False
     wait_until(lambda: platform.of("spool", session_id))
@@ -37,37 +48,39 @@ def test_a_finish_while_the_platform_is_down_arrives_when_it_is_back(
 
 
 def test_an_undelivered_session_stays_in_the_beat(
-    platform: FakePlatform, start: Start, settings: RuntimeSettings
+    platform: FakePlatform, start: Start, settings: RuntimeSettings, tmp_path: Path
 ) -> None:
-    start("sleep", "0.3")
+    start("sh", "-c", until(tmp_path / "go"))
     session_id = platform.offer()
     wait_until(lambda: platform.of("start", session_id))
     answer = platform.answer
     platform.answer = lambda path, body: (  # type: ignore[method-assign]
         (503, {}) if path.endswith(("/finish", "/spool")) else answer(path, body)
     )
+    (tmp_path / "go").touch()
     spool = spool_at(settings.spool_dir)
     wait_until(lambda: not spool.is_empty())
-    wait_until(lambda: platform.of("heartbeat")[-1]["active_tasks"] == 0)
+    wait_for_an_idle_beat(platform)
     assert platform.of("heartbeat")[-1]["sessions"] == [session_id]
     platform.answer = answer  # type: ignore[method-assign]
     wait_until(lambda: platform.of("heartbeat")[-1]["sessions"] == [])
 
 
 def test_a_session_whose_reports_the_spool_has_dropped_leaves_the_beat(
-    platform: FakePlatform, start: Start, settings: RuntimeSettings
+    platform: FakePlatform, start: Start, settings: RuntimeSettings, tmp_path: Path
 ) -> None:
     """Past its bound the spool forgets the oldest; who is named for ever would never be lost."""
-    start("sleep", "0.3")
+    start("sh", "-c", until(tmp_path / "go"))
     session_id = platform.offer()
     wait_until(lambda: platform.of("start", session_id))
     answer = platform.answer
     platform.answer = lambda path, body: (  # type: ignore[method-assign]
         (503, {}) if path.endswith(("/finish", "/spool")) else answer(path, body)
     )
+    (tmp_path / "go").touch()
     small = spool_at(settings.spool_dir, max_bytes=1)
     wait_until(lambda: small.has(session_id))
-    wait_until(lambda: platform.of("heartbeat")[-1]["active_tasks"] == 0)
+    wait_for_an_idle_beat(platform)
     small.append("another", 1, {"type": "progress"})
     assert [one.session_id for one in small.waiting()] == ["another"]
     wait_until(lambda: platform.of("heartbeat")[-1]["sessions"] == ["another"])
@@ -89,12 +102,13 @@ def test_a_session_of_the_run_before_is_in_the_beat_until_its_outcome_is_deliver
 
 
 def test_a_spooled_finish_survives_a_restart_and_goes_out_before_the_first_beat(
-    platform: FakePlatform, start: Start, settings: RuntimeSettings
+    platform: FakePlatform, start: Start, settings: RuntimeSettings, tmp_path: Path
 ) -> None:
-    first = start("sh", "-c", "sleep 0.3; echo late")
+    first = start("sh", "-c", f"{until(tmp_path / 'go')}; echo late")
     session_id = platform.offer()
     wait_until(lambda: platform.of("start", session_id))
     platform.is_down = True
+    (tmp_path / "go").touch()
     spool = spool_at(settings.spool_dir)
     wait_until(lambda: not spool.is_empty())
     first.stop()
@@ -174,11 +188,12 @@ def test_a_full_disk_loses_the_report_but_not_the_runtime(
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    start("sleep", "0.2", spool_dir=blocked / "spool")
+    start("sh", "-c", until(tmp_path / "go"), spool_dir=blocked / "spool")
     session_id = platform.offer()
     wait_until(lambda: platform.of("start", session_id))
     platform.is_down = True
     with capture_logs() as logs:
+        (tmp_path / "go").touch()
         wait_until(lambda: [entry for entry in logs if entry["event"] == "spool_failed"])
     platform.is_down = False
     assert platform.finish_of(platform.offer())["outcome"] == "completed"

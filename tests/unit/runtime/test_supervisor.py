@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from app.cli import ports
 from runtime.settings import RuntimeSettings
 
-from .conftest import Start
+from .conftest import Start, until
 from .fake_platform import FakePlatform, is_alive, wait_until
 
 PY = sys.executable
@@ -83,7 +84,7 @@ def test_a_refused_registration_is_fatal_and_says_why(
 ) -> None:
     platform.refuse_register = 401
     running = start("true")
-    running.thread.join(5)
+    running.thread.join(15)
     assert running.exit_code == 77
     assert "TURNKEEPER_TOKEN" in capfd.readouterr().err
 
@@ -100,17 +101,18 @@ def test_a_platform_that_is_down_at_start_is_waited_for(
 
 
 def test_a_restart_of_the_platform_is_survived_with_the_child_running(
-    start: Start, settings: RuntimeSettings, platform: FakePlatform
+    start: Start, settings: RuntimeSettings, platform: FakePlatform, tmp_path: Path
 ) -> None:
-    first = FakePlatform()
-    port = int(first.url.rsplit(":", 1)[1])
-    start("sh", "-c", "sleep 0.4; echo survived", url=first.url)
+    port = ports.free_port()
+    first = FakePlatform(port)
+    start("sh", "-c", f"{until(tmp_path / 'go')}; echo survived", url=first.url)
     session_id = first.offer()
     wait_until(lambda: first.of("start", session_id))
     first.close()
     pause = threading.Event()
     pause.wait(0.2)
     second = FakePlatform(port)
+    (tmp_path / "go").touch()
     try:
         reports = wait_until(lambda: second.of("finish", session_id) or second.of("spool"))
         found = reports[0]["reports"][-1] if "reports" in reports[0] else reports[0]
@@ -182,29 +184,36 @@ def test_a_session_that_is_stale_at_start_is_not_run(
 
 
 def test_output_is_reported_while_it_runs_at_most_once_an_interval(
-    platform: FakePlatform, start: Start
+    platform: FakePlatform, start: Start, settings: RuntimeSettings, tmp_path: Path
 ) -> None:
-    start("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do echo l$i; sleep 0.04; done")
+    script = f"while [ ! -e {tmp_path}/go ]; do i=$((i + 1)); echo l$i; sleep 0.04; done"
+    start("sh", "-c", script)
     session_id = platform.offer()
+    wait_until(lambda: len(platform.of("progress", session_id)) >= 3)
+    (tmp_path / "go").touch()
     platform.finish_of(session_id)
     reports = platform.of("progress", session_id)
-    assert 2 <= len(reports) <= 5
     assert {report["kind"] for report in reports} == {"output"}
-    assert "".join(report["text"] for report in reports) == "".join(
-        f"l{number}\n" for number in range(1, 14)
-    )
+    told = "".join(report["text"] for report in reports)
+    lines = told.count("\n")
+    assert told == "".join(f"l{number}\n" for number in range(1, lines + 1))
+    at_the_end = 1
+    assert len(reports) <= platform.took_s() / settings.output_interval_s + at_the_end
 
 
 def test_a_silent_child_is_kept_alive_and_an_idle_runtime_is_not(
-    platform: FakePlatform, start: Start
+    platform: FakePlatform, start: Start, tmp_path: Path
 ) -> None:
-    start("sleep", "0.7", keepalive_s=0.14)
+    start("sh", "-c", until(tmp_path / "go"), keepalive_s=0.14)
     wait_until(lambda: len(platform.of("heartbeat")) >= 4)
     assert platform.of("progress") == []
-    platform.finish_of(platform.offer())
+    session_id = platform.offer()
+    wait_until(lambda: len(platform.of("progress")) >= 3)
+    (tmp_path / "go").touch()
+    platform.finish_of(session_id)
     kinds = [report["kind"] for report in platform.of("progress")]
     assert kinds == ["keepalive"] * len(kinds)
-    assert 3 <= len(kinds) <= 5
+    assert len(kinds) <= platform.took_s() / 0.14
     beats = len(platform.of("heartbeat"))
     wait_until(lambda: len(platform.of("heartbeat")) >= beats + 4)
     assert len(platform.of("progress")) == len(kinds)
@@ -233,25 +242,28 @@ def test_a_checkpoint_request_reaches_the_child_and_its_note_the_platform(
 
 
 def test_a_canceled_child_is_interrupted_first_and_only_once(
-    platform: FakePlatform, start: Start
+    platform: FakePlatform, start: Start, tmp_path: Path
 ) -> None:
     script = (
-        "import signal, threading, sys\n"
-        "count = []\n"
-        "signal.signal(signal.SIGINT, lambda *a: count.append(1))\n"
-        "signal.signal(signal.SIGTERM, lambda *a: sys.exit(print(len(count), flush=True)))\n"
-        "print('ready', flush=True)\n"
-        "while True: signal.pause()\n"
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: os.write(1, b'INT\\n'))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'TERM\\n'))\n"
+        "os.write(1, b'ready\\n')\n"
+        f"while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.02)\n"
     )
-    start(PY, "-c", script, keepalive_s=60)
+    start(PY, "-c", script, keepalive_s=60, kill_grace_s=60.0)
     session_id = platform.offer()
     wait_until(lambda: platform.of("progress", session_id))
     for _ in range(3):
         platform.direct("cancel", session_id, reason="by the operator")
+    wait_until(lambda: "INT" in platform.of("progress", session_id)[-1]["text"])
+    beats = len(platform.of("heartbeat"))
+    wait_until(lambda: len(platform.of("heartbeat")) >= beats + 3)
+    (tmp_path / "go").touch()
     finish = platform.finish_of(session_id)
     assert finish["outcome"] == "canceled"
     assert finish["error"] == {"code": "canceled", "message": "by the operator"}
-    assert finish["result"]["text"] == "ready\n1"
+    assert finish["result"]["text"] == "ready\nINT"
 
 
 def test_a_directive_with_another_fence_does_not_touch_the_session(

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.settings import process_environ
 
-from .conftest import Start
+from .conftest import Start, until
 from .fake_platform import FakePlatform, is_alive, wait_until
 
 PY = sys.executable
@@ -19,11 +19,15 @@ PY = sys.executable
 def test_stopping_asks_for_a_checkpoint_and_hands_back_what_does_not_end(
     platform: FakePlatform, start: Start, tmp_path: Path
 ) -> None:
-    deaf = f"cp $TURNKEEPER_CONTROL_FILE {tmp_path}/seen; echo up; while :; do sleep 0.02; "
-    running = start("sh", "-c", deaf + f"cp $TURNKEEPER_CONTROL_FILE {tmp_path}/seen; done")
+    look = f"cp $TURNKEEPER_CONTROL_FILE {tmp_path}/part && mv {tmp_path}/part {tmp_path}/seen"
+    deaf = f"echo up; until {look}; do sleep 0.02; done 2>/dev/null; while :; do sleep 1; done"
+    running = start("sh", "-c", deaf, drain_s=60.0)
     session_id = platform.offer()
     wait_until(lambda: platform.of("progress", session_id))
-    assert running.stop() == 0
+    running.stops.request()
+    wait_until((tmp_path / "seen").exists)
+    assert platform.of("release") == [], "it has 60 s"
+    assert running.stop() == 0, "by a second request: now"
     assert platform.of("release", session_id)[0]["reason"] == "drain"
     assert platform.of("finish", session_id) == []
     assert json.loads((tmp_path / "seen").read_text())["action"] == "checkpoint"
@@ -44,15 +48,14 @@ def test_what_has_ended_by_itself_keeps_its_outcome_while_what_it_left_is_ended(
     platform: FakePlatform, start: Start, tmp_path: Path, how: str
 ) -> None:
     """Handed back, it would be done a second time."""
-    script = f"(trap '' TERM; exec sleep 30) & echo done; touch {tmp_path}/up"
-    running = start("sh", "-c", script)
+    deaf = f"trap ': > {tmp_path}/told' TERM; touch {tmp_path}/up; while :; do sleep 1; done"
+    start_deaf = f"({deaf}) 2>/dev/null & {until(tmp_path / 'up')}; echo done"
+    running = start("sh", "-c", start_deaf)
     session_id = platform.offer()
-    wait_until((tmp_path / "up").exists)
+    wait_until((tmp_path / "told").exists)  # so its leader has ended
     if how == "stopping":
         running.stop()
     else:
-        beats = len(platform.of("heartbeat"))
-        wait_until(lambda: len(platform.of("heartbeat")) >= beats + 2)
         platform.direct(how, session_id)
     finish = platform.finish_of(session_id)
     assert (finish["outcome"], finish["result"], finish["error"]) == (
