@@ -31,6 +31,7 @@ pytestmark = pytest.mark.e2e
 WORKSPACES = ("one", "two")
 EVERY_S, FIRE_EVERY_S, FIRES = 0.3, 2.5, 8
 RECOVERED = 2  # turns completed in each workspace after a kill before the next one
+RECOVERY_MAX_S = 60
 YEARLY = {"cron_expr": "0 0 1 1 *", "timezone": "UTC", "prompt": "tick"}
 
 
@@ -50,7 +51,7 @@ class Trickle:
 
     def __exit__(self, *exc: object) -> None:
         self._stopping.set()
-        self._thread.join(20)
+        self._thread.join(60)
 
     def _run(self) -> None:
         number = 0
@@ -85,7 +86,7 @@ class Checks:
 
     def __exit__(self, *exc: object) -> None:
         self._stopping.set()
-        self._thread.join(20)
+        self._thread.join(60)
 
     def _run(self) -> None:
         while not self._stopping.wait(0.02):
@@ -152,7 +153,7 @@ def kill_each_in_turn(here: World, platform: Platform) -> dict[str, float]:
     ):
         before, began = completed(platform), time.monotonic()
         kill()
-        wait_until(lambda before=before: completed(platform) >= before + RECOVERED, 20)
+        wait_until(lambda before=before: completed(platform) >= before + RECOVERED, RECOVERY_MAX_S)
         took[name] = round(time.monotonic() - began, 2)
     return took
 
@@ -200,10 +201,10 @@ def test_kill_9_of_each_process_in_turn_loses_and_doubles_nothing(here: World) -
             here.add_runtime(name, "sh", "-c", "sleep 0.1; echo ok")
         wanted = plan_fires(platform)
         with Checks(platform) as checks, Trickle(here) as trickle:
-            wait_until(lambda: completed(platform) >= RECOVERED, 15)
+            wait_until(lambda: completed(platform) >= RECOVERED, RECOVERY_MAX_S)
             took = kill_each_in_turn(here, platform)
         print("seconds until work flowed again:", took, "refused:", trickle.refused_count)
-        all_ended_once(platform, wanted, trickle.accepted, 25)
+        all_ended_once(platform, wanted, trickle.accepted, RECOVERY_MAX_S)
         assert len(trickle.accepted) >= 20
         assert checks.violations == []
         assert checks.look_count > 100

@@ -8,6 +8,7 @@ import pytest
 from app.core.platform import Platform
 from tests.e2e.test_kill import (
     RECOVERED,
+    RECOVERY_MAX_S,
     WORKSPACES,
     Trickle,
     all_ended_once,
@@ -36,7 +37,7 @@ def restart_each_in_turn(here: World, platform: Platform) -> dict[str, float]:
         before, process = completed(platform), here.processes[name]
         took[name] = round(process.terminate(), 2)
         process.start()
-        wait_until(lambda before=before: completed(platform) >= before + RECOVERED, 30)
+        wait_until(lambda before=before: completed(platform) >= before + RECOVERED, RECOVERY_MAX_S)
     return took
 
 
@@ -53,9 +54,9 @@ def test_a_rolling_restart_under_load_loses_and_doubles_nothing(tmp_path: Path) 
             here.add_runtime(name, "sh", "-c", "sleep 0.1; echo ok")
         wanted = plan_fires(platform)
         with Trickle(here) as trickle:
-            wait_until(lambda: completed(platform) >= RECOVERED, 15)
+            wait_until(lambda: completed(platform) >= RECOVERED, RECOVERY_MAX_S)
             rounds = [restart_each_in_turn(here, platform) for _ in range(2)]
         print("seconds to stop:", rounds, "refused while away:", trickle.refused_count)
-        all_ended_once(platform, wanted, trickle.accepted, 40)
+        all_ended_once(platform, wanted, trickle.accepted, RECOVERY_MAX_S)
         drain_s = settings_of(here).drain_s
         assert max(max(took.values()) for took in rounds) <= drain_s + SLACK_S, rounds

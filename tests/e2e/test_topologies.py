@@ -20,7 +20,7 @@ from tests.support.world import World, endings, open_turns, settings_of, turns_o
 pytestmark = pytest.mark.e2e
 
 NAMES = ("one", "two", "three")
-BACK_S = 30.0
+BACK_S = 60.0
 FULL_S = 8.0  # several ticks and sweeps long
 
 

@@ -10,7 +10,15 @@ from app.core import keys, schedules
 from app.core.platform import Platform
 from scheduler import fires
 from tests.support.wait import wait_until
-from tests.support.world import all_events, endings, ledger, open_turns, real_platform, world
+from tests.support.world import (
+    START_S,
+    all_events,
+    endings,
+    ledger,
+    open_turns,
+    real_platform,
+    world,
+)
 
 WORKSPACE = "seo"
 FIRES = 12
@@ -54,13 +62,15 @@ def test_twelve_fires_wait_behind_a_held_child_and_drain_when_it_ends(
         command = (sys.executable, "-c", HOLD, "{prompt}", str(release))
         runtime = here.add_runtime(WORKSPACE, *command)
         held = here.send(WORKSPACE, "hold")
-        wait_until(lambda: here.turn(WORKSPACE, held)["state"] == "running", 10)
+        wait_until(lambda: here.turn(WORKSPACE, held)["state"] == "running", START_S)
 
         with real_platform(here.redis.url) as platform:
             schedule = schedules.create(platform, WORKSPACE, YEARLY)
             began = platform.now_ms()
             nominal = [began + round(1000 * cadence_s * n) for n in range(1, FIRES + 1)]
-            wait_until(lambda: fire_at(platform, schedule, nominal), FIRES * cadence_s + 15, 0.05)
+            wait_until(
+                lambda: fire_at(platform, schedule, nominal), FIRES * cadence_s + START_S, 0.05
+            )
             rows = ledger(platform, WORKSPACE)
             assert [row["state"] for row in rows.values()] == ["queued"] * FIRES
             told = here.ask("GET", f"/workspaces/{WORKSPACE}/why")
@@ -69,7 +79,7 @@ def test_twelve_fires_wait_behind_a_held_child_and_drain_when_it_ends(
             here.ask("PATCH", f"/workspaces/{WORKSPACE}/schedules/{schedule.id}", {"prompt": "new"})
 
             release.touch()
-            wait_until(lambda: not open_turns(platform, WORKSPACE), 30)
+            wait_until(lambda: not open_turns(platform, WORKSPACE), 60)
             rows = ledger(platform, WORKSPACE)
             assert [row["state"] for row in rows.values()] == ["completed"] * FIRES
             assert set(endings(platform, WORKSPACE).values()) == {1}

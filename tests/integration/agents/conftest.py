@@ -96,7 +96,7 @@ def sdk_agent(tmp_path: Path) -> Iterator[Callable[..., SdkAgent]]:
                 return False
 
             try:
-                wait_until(is_up, 15)
+                wait_until(is_up, 60)
             except AssertionError:
                 raise AssertionError(process.output()) from None
             return agent

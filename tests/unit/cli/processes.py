@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def wait_until(is_true: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def wait_until(is_true: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline, clock = time.monotonic() + timeout_s, threading.Event()
     while not is_true():
         assert time.monotonic() < deadline, "did not become true in time"

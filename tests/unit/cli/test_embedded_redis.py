@@ -99,7 +99,7 @@ def test_an_acknowledged_write_survives_kill_9(
         for number in range(500):
             client.xadd("stream", {"n": number})
         if fsync == "everysec":  # while an fsync is under way Redis answers before it writes
-            wait_until(lambda: is_written(client), 10)
+            wait_until(lambda: is_written(client))
     child.kill()
     assert child.process is not None
     child.process.wait()

@@ -13,6 +13,7 @@ from app.cli.platform_processes import demo_specs, platform_env, platform_specs
 from app.cli.supervisor import STOP_WITHIN_S, Supervisor
 from tests.unit.cli.processes import is_running, wait_until
 
+SOON_S = 60.0  # only reached when it never comes
 FOREVER = "import threading; print('up', flush=True); threading.Event().wait()"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + FOREVER
 TELLS_ITS_END = (
@@ -59,7 +60,7 @@ def test_the_last_added_is_stopped_first_and_each_ends_before_the_next_is_asked(
 ) -> None:
     for name in ("redis", "web", "agent"):
         group.add(spec(name, TELLS_ITS_END))
-    assert group.run_until(lambda: len(console.lines) == 3, 5)
+    assert group.run_until(lambda: len(console.lines) == 3, SOON_S)
     assert group.stop() == []
     ends = [name for name, line in console.lines if line.startswith("end")]
     assert ends == ["agent", "web", "redis"]
@@ -69,7 +70,7 @@ def test_a_deaf_child_is_killed_after_its_grace_and_named(
     console: Recorder, group: Supervisor
 ) -> None:
     child = group.add(spec("deaf", DEAF, stop_after_s=0.2))
-    assert group.run_until(lambda: bool(console.lines), 5)
+    assert group.run_until(lambda: bool(console.lines), SOON_S)
     assert child.process is not None
     pid = child.process.pid
     assert group.stop() == ["deaf"]
@@ -78,7 +79,7 @@ def test_a_deaf_child_is_killed_after_its_grace_and_named(
 
 def test_a_second_request_hurries_the_stop(console: Recorder, group: Supervisor) -> None:
     group.add(spec("deaf", DEAF, stop_after_s=15))
-    assert group.run_until(lambda: bool(console.lines), 5)
+    assert group.run_until(lambda: bool(console.lines), SOON_S)
     group.request_stop()
     later = threading.Timer(0.1, group.request_stop)
     later.start()
@@ -90,7 +91,7 @@ def test_a_crashed_child_is_started_again_with_a_line_about_it(
     console: Recorder, group: Supervisor
 ) -> None:
     group.add(spec("flaky", "print('hello'); raise SystemExit(7)"))
-    assert group.run_until(lambda: len(console.lines) >= 2, 5)
+    assert group.run_until(lambda: len(console.lines) >= 2, SOON_S)
     assert console.said[0].startswith("flaky exited with code 7")
     assert "starting it again in 0.5 s" in console.said[0]
 
@@ -132,14 +133,14 @@ def test_what_a_dead_leader_leaves_in_its_group_is_ended_too(
         "print(child.pid, flush=True)\n"
     )
     group.add(spec("leader", code))
-    assert group.run_until(lambda: bool(console.said), 5)
+    assert group.run_until(lambda: bool(console.said), SOON_S)
     wait_until(lambda: not is_running(int(console.lines[0][1])))
 
 
 def test_nothing_of_a_long_line_is_lost(console: Recorder, group: Supervisor) -> None:
     code = "import threading; print('x' * 300_000); print('after', flush=True)\n"
     group.add(spec("loud", code + "threading.Event().wait()"))
-    assert group.run_until(lambda: ("loud", "after") in console.lines, 5)
+    assert group.run_until(lambda: ("loud", "after") in console.lines, SOON_S)
     assert sum(len(line) for _, line in console.lines) == 300_005
 
 
@@ -148,7 +149,7 @@ def test_a_program_that_is_not_there_is_reported_and_tried_again(
 ) -> None:
     group.add(ChildSpec("gone", ("/no/such/program",), {}, Path("/")))
     assert "gone cannot be started" in console.said[0]
-    assert group.run_until(lambda: len(console.said) >= 2, 5)
+    assert group.run_until(lambda: len(console.said) >= 2, SOON_S)
 
 
 def test_the_graces_of_all_children_fit_into_the_whole_stop() -> None:
