@@ -14,7 +14,14 @@ from tests.support.world import ADMIN, World, all_events, real_platform, world
 pytestmark = pytest.mark.e2e
 
 PROMPT, MESSAGE, ADDRESS = "prompt-5ecret-1", "message-5ecret-2", "address-5ecret-3"
-AGENT = (sys.executable, "-c", "import time; time.sleep(1.5); print('ok')")
+# Works until it is let go, so that the titles are looked at meanwhile; the next one waits again.
+HELD = (
+    "import pathlib, sys, time\n"
+    "let_go = pathlib.Path(sys.argv[1])\n"
+    "while not let_go.exists(): time.sleep(0.05)\n"
+    "let_go.unlink()\n"
+    "print('ok')\n"
+)
 DEBUG = {**SLOWER, "LOG_LEVEL": "DEBUG"}
 
 
@@ -86,7 +93,8 @@ def refused(here: World, schedule: str) -> str:
 
 
 def test_no_secret_is_in_logs_events_errors_metrics_or_process_titles(here: World) -> None:
-    scene = Scene(here, "keeper").open(*AGENT)
+    let_go = here.folder / "let-go"
+    scene = Scene(here, "keeper").open(sys.executable, "-c", HELD, str(let_go), ceiling_s=0)
     token = here.ask("POST", "/admin/tokens", {"name": "t", "scopes": ["send"]})["token"]
     url = f"https://user:{ADDRESS}@agent.example/"
     here.ask("POST", "/registry/register", {"id": "keeper", "url": url, "agent_card": {}})
@@ -95,11 +103,15 @@ def test_no_secret_is_in_logs_events_errors_metrics_or_process_titles(here: Worl
     made = here.ask("POST", schedules, fields)
     here.ask("PATCH", f"{schedules}/{made['id']}", {"prompt": PROMPT + " again"})
     turns = [here.ask("POST", f"{schedules}/{made['id']}/run")["turn_id"]]
-    turns.append(here.send("keeper", MESSAGE))
     scene.wait_for(turns[0], "running")
     seen = titles(here)
+    turns.append(here.send("keeper", MESSAGE))
     errors = refused(here, schedules)
     secrets = [PROMPT, MESSAGE, ADDRESS, token, ADMIN, *handed_out(here, turns[1])]
+    let_go.touch()
+    scene.wait_for(turns[1], "running")
+    seen += titles(here)
+    let_go.touch()
     for turn_id in turns:
         scene.wait_for(turn_id, "completed")
     here.call("GET", "/nowhere", Authorization=f"Bearer {token}")
@@ -125,8 +137,8 @@ def test_control_what_is_looked_at_would_show_it(tmp_path: Path) -> None:
     words = [sys.executable, "-c", f"print('said {MESSAGE}', flush=True); input()", ADMIN]
     with world(tmp_path) as here:
         here.add("careless", words)
-        wait_until(lambda: MESSAGE in logged(here), 10)
+        wait_until(lambda: MESSAGE in logged(here), 60)
         here.processes["careless"].end()
         process = here.add("sleeper", [sys.executable, "-c", "import time; time.sleep(60)", ADMIN])
-        wait_until(lambda: ADMIN in titles(here), 10)
+        wait_until(lambda: ADMIN in titles(here), 60)
         process.end()
