@@ -16,7 +16,6 @@ from tests.support.world import World, world
 pytestmark = pytest.mark.e2e
 Opened = Callable[..., None]
 
-SLOW_MS = 20_000
 TABS = ("", "/queue", "/sessions", "/schedules", "/memories", "/dead", "/audit")
 ECHO = ("/bin/sh", "-c", 'echo "heard: {prompt}"')
 SETTINGS = {
@@ -46,7 +45,6 @@ def chromium(here: World) -> Iterator[Browser]:
 def page(here: World, chromium: Browser) -> Iterator[Page]:
     with chromium.new_context(viewport={"width": 1280, "height": 900}) as context:
         fleet = log_in(here, context)
-        fleet.set_default_timeout(SLOW_MS)
         with watched(fleet):
             yield fleet
 
@@ -75,8 +73,8 @@ def test_a_message_is_sent_and_its_answer_appears_without_a_reload(
     page.keyboard.press("Enter")
     chat = page.locator("#chat")
     expect(chat.locator(".mine p")).to_have_text("good <b>morning</b>")  # escaped, never markup
-    expect(chat.locator(".theirs p")).to_contain_text("heard: good", timeout=SLOW_MS)
-    expect(chat.locator(".step")).to_have_text("answered", timeout=SLOW_MS)
+    expect(chat.locator(".theirs p")).to_contain_text("heard: good")
+    expect(chat.locator(".step")).to_have_text("answered")
     expect(page.locator("#feed")).to_contain_text("SESSION_ENDED")
 
 
@@ -84,10 +82,10 @@ def test_a_reload_in_mid_stream_misses_nothing(here: World, page: Page, opened: 
     opened("reload", *ECHO)
     page.goto(f"{here.url}/w/reload")
     here.send("reload", "one")
-    expect(page.locator("#chat")).to_contain_text("one", timeout=SLOW_MS)
+    expect(page.locator("#chat")).to_contain_text("one")
     page.reload()
     turn_id = here.send("reload", "two")
-    expect(page.locator(f"#ask-{turn_id} .step")).to_have_text("answered", timeout=SLOW_MS)
+    expect(page.locator(f"#ask-{turn_id} .step")).to_have_text("answered")
     lines = page.locator("#feed li", has_text="MESSAGE_QUEUED")
     expect(lines).to_have_count(2)
 
@@ -97,12 +95,12 @@ def test_a_session_that_holds_up_others_is_in_the_strip_and_is_ended_by_its_butt
 ) -> None:
     opened("held", *python(DEAF, str(here.folder / "pids-held")))
     held = here.send("held", "hold")
-    wait_until(lambda: here.turn("held", held)["state"] == "running", 15)
+    wait_until(lambda: here.turn("held", held)["state"] == "running", 60)
     for _ in range(3):
         here.send("held", "quick")
     page.goto(here.url)
     strip = page.locator(".attention article", has_text="Held")
-    expect(strip).to_contain_text("3 turns wait", timeout=SLOW_MS)
+    expect(strip).to_contain_text("3 turns wait")
     expect(strip).to_contain_text("oldest_wait")
     strip.get_by_role("button", name="End session").click()
     dialog = page.get_by_role("dialog")
@@ -112,8 +110,8 @@ def test_a_session_that_holds_up_others_is_in_the_strip_and_is_ended_by_its_butt
     assert here.turn("held", held)["state"] == "running", "a dialog that is closed changes nothing"
     strip.get_by_role("button", name="End session").click()
     dialog.get_by_role("button", name="End session").click()
-    wait_until(lambda: here.turn("held", held)["state"] == "force_idled", 15)
-    expect(strip).to_have_count(0, timeout=SLOW_MS)
+    wait_until(lambda: here.turn("held", held)["state"] == "force_idled", 60)
+    expect(strip).to_have_count(0)
     page.goto(f"{here.url}/w/held/audit")
     expect(page.locator("#part tbody")).to_contain_text("OPERATOR_ACTED")
     expect(page.locator("#part tbody")).to_contain_text("end_session")
@@ -126,7 +124,7 @@ def test_an_edited_prompt_shows_that_the_running_session_has_not_seen_it(
     fields = {"name": "tick", "cron_expr": "0 0 1 1 *", "prompt": "hold"}
     schedule = here.ask("POST", "/workspaces/policy/schedules", fields)
     turn_id = here.ask("POST", f"/workspaces/policy/schedules/{schedule['id']}/run")["turn_id"]
-    wait_until(lambda: here.turn("policy", turn_id)["state"] == "running", 15)
+    wait_until(lambda: here.turn("policy", turn_id)["state"] == "running", 60)
     page.goto(f"{here.url}/w/policy/schedules")
     expect(page.locator(".policy")).to_have_count(0)
     page.get_by_text("Edit", exact=True).click()
@@ -138,7 +136,7 @@ def test_an_edited_prompt_shows_that_the_running_session_has_not_seen_it(
     expect(form.locator(".next")).to_contain_text("30th minute")
     form.get_by_label("Prompt").fill("another policy")
     form.get_by_role("button", name="Save").click()
-    expect(page.locator(".policy")).to_contain_text("prompt 1 → 2", timeout=SLOW_MS)
+    expect(page.locator(".policy")).to_contain_text("prompt 1 → 2")
     here.ask("POST", f"/workspaces/policy/turns/{turn_id}/cancel", {})
 
 
@@ -160,8 +158,8 @@ def test_the_whole_way_goes_by_keyboard(here: World, page: Page, opened: Opened)
     page.keyboard.press("Enter")
     page.keyboard.type("night")  # the dialog's first field has the focus
     page.keyboard.press("Enter")
-    wait_until(lambda: here.ask("GET", "/workspaces/keys")["status"] == "paused", 10)
-    expect(page.locator("#status")).to_contain_text("paused", timeout=SLOW_MS)
+    wait_until(lambda: here.ask("GET", "/workspaces/keys")["status"] == "paused", 60)
+    expect(page.locator("#status")).to_contain_text("paused")
     assert here.ask("GET", "/workspaces/keys")["paused_reason"] == "night"
 
 
@@ -204,4 +202,4 @@ def test_the_pages_work_without_a_stream(here: World, page: Page, opened: Opened
     page.goto(f"{here.url}/w/polled")
     expect(page.locator("#live-state")).to_have_text("polling")
     here.send("polled", "seen by asking")
-    expect(page.locator("#chat")).to_contain_text("seen by asking", timeout=SLOW_MS)
+    expect(page.locator("#chat")).to_contain_text("seen by asking")

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support.world import World
 
+# Playwright's own five seconds for what a page must come to show are short beside other load.
+SLOW_MS = 30_000
+expect.set_options(timeout=SLOW_MS)
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # No background requests: on a closed network they are refused many at a time.
 ARGS = [
