@@ -52,7 +52,7 @@ def test_starve_tells_both_parts_with_a_bar_and_accounts_for_twelve_each() -> No
 
 
 def test_hush_ends_with_the_answer_and_the_control_without() -> None:
-    child = terminal("demo", "hush", "--step", "7")
+    child = terminal("demo", "hush", "--step", "10")
     child.expect("canvas-inside: the session ended, .*mechanism=idle_timeout", timeout=PLAY_S)
     child.expect("1 AGENT_MESSAGE: .102 of 102 images moved", timeout=PLAY_S)
     child.expect("1 asked, 1 answered", timeout=START_S)

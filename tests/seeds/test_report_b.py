@@ -33,6 +33,8 @@ from tests.support.world import (
 from workers import reaper
 
 IDLE_S, STEP_S, CEILING_S = 5, 7, 4
+# How much later than its limit a session may be ended, so that its agent reports after that.
+LATE_S = 5
 STEPS = {
     "sleep": ("sh", "-c", f"sleep {STEP_S}; echo done"),
     "burn": (
@@ -75,6 +77,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         "TURNKEEPER_KEEPALIVE_S": "1.25",
         "TURNKEEPER_KEEPALIVE_MIN_S": "1",
         "TURNKEEPER_MESSAGE_WAIT_S": "0",
+        # A worker or a runtime that stands still for a moment loses no turn.
+        "TURNKEEPER_HANDOVER_S": "10",
+        "TURNKEEPER_LEASE_TTL_S": "15",
     }
     with world(tmp_path_factory.mktemp("report-b"), **env) as made:
         made.add_workers()
@@ -88,7 +93,7 @@ def answer_on_the_stream(here: World, workspace_id: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {ADMIN}"}
     url = f"{here.url}/workspaces/{workspace_id}/events/stream"
     with (
-        httpx.Client(trust_env=False, timeout=20, headers=headers) as client,
+        httpx.Client(trust_env=False, timeout=60, headers=headers) as client,
         connect_sse(client, "GET", url) as stream,
     ):
         lines = stream.iter_sse()
@@ -109,6 +114,7 @@ def window(here: World) -> Window:
     here.ask("PATCH", "/workspaces/hung", {"ceiling_s": CEILING_S})
     for name, command in STEPS.items():
         here.add_runtime(name, *command)
+    loop_s, hung_s = IDLE_S + LATE_S + 1, CEILING_S + LATE_S + 1
     with ThreadPoolExecutor(8) as pool:
         streams: dict[str, Future[dict[str, Any]]] = {
             name: pool.submit(answer_on_the_stream, here, name) for name in STEPS
@@ -116,8 +122,8 @@ def window(here: World) -> Window:
         here.send("loop", "block the loop")
         here.send("hung", "never end")
         late = {
-            "loop": pool.submit(beat_on_the_loop_of_the_work, Agent(here, "loop"), STEP_S),
-            "hung": pool.submit(beat_perfectly_and_never_end, Agent(here, "hung"), CEILING_S + 2.5),
+            "loop": pool.submit(beat_on_the_loop_of_the_work, Agent(here, "loop"), loop_s),
+            "hung": pool.submit(beat_perfectly_and_never_end, Agent(here, "hung"), hung_s),
         }
         streamed = {name: future.result() for name, future in streams.items()}
         finished = {name: future.result() for name, future in late.items()}
@@ -150,7 +156,7 @@ def test_control_a_heartbeat_on_the_loop_of_the_work_dies_at_the_idle_limit(wind
     assert ending.mechanism == "idle_timeout"
     assert ending.payload["limit_ms"] == IDLE_S * 1000
     assert ending.payload["setting"] == "TURNKEEPER_IDLE_TIMEOUT_S"
-    assert IDLE_S * 1000 <= ending.payload["measured_ms"] < (IDLE_S + 2.5) * 1000
+    assert IDLE_S * 1000 <= ending.payload["measured_ms"] < (IDLE_S + LATE_S) * 1000
     assert window.late_finish["loop"].status_code == 409
     assert window.turns["loop"]["state"] == "queued", "not lost: it waits for a runtime"
 
@@ -162,7 +168,7 @@ def test_a_hung_agent_that_beats_perfectly_ends_at_the_ceiling_and_is_refused_af
     ending = window.ending("hung")
     assert ending.mechanism == "ceiling"
     assert ending.payload["limit_ms"] == CEILING_S * 1000
-    assert CEILING_S * 1000 <= ending.payload["measured_ms"] < (CEILING_S + 2) * 1000
+    assert CEILING_S * 1000 <= ending.payload["measured_ms"] < (CEILING_S + LATE_S) * 1000
     assert window.turns["hung"]["state"] == "force_idled"
     refused = window.late_finish["hung"]
     assert (refused.status_code, refused.json()["code"]) == (409, "stale_fence")
@@ -182,7 +188,7 @@ def test_a_burst_of_80_kb_passes_the_whole_path(here: World) -> None:
             lambda turn_id=turn_id: (
                 (found := here.turn("burst", turn_id))["state"] == "completed" and found
             ),
-            10,
+            60,
         )
         text = turn["result"]["text"]
         if what != "stderr":
