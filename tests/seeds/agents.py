@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.wait import wait_until
 from tests.support.world import ADMIN, World
 
 BEAT_S = 0.5
@@ -39,11 +40,13 @@ class Agent:
         return self.world.call("POST", self._path("sessions", self.turn["session_id"], what), body)
 
     def take(self) -> None:
-        """Beat, wait for a turn, start it."""
-        self.beat()
-        while not self.turn:
-            answer = self.world.ask("GET", self._path("turns", "next?wait_s=2&instance=own"))
-            self.turn = answer["turn"] or {}
+        """Beat and wait for a turn, again and again until there is one; start it."""
+
+        def offered() -> Any:
+            self.beat()  # each time: before the workers have started the last may have run out
+            return self.world.ask("GET", self._path("turns", "next?wait_s=2&instance=own"))["turn"]
+
+        self.turn = wait_until(offered, 60)
         assert self.report("start").is_success
 
     def finish(self, text: str) -> httpx.Response:
