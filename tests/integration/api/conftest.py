@@ -12,6 +12,7 @@ from tests.support import servers
 from tests.unit.api.web import SETTINGS, Web, web
 
 Make = Callable[..., Web]
+PATIENT = {"redis_timeout_s": 10}  # a machine at work may stand still for longer than 1.5 s
 
 
 @pytest.fixture
@@ -30,11 +31,11 @@ def make(redis62: servers.RedisServer) -> Iterator[Make]:
     with redis62.client() as client:
         client.flushall()
     with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(over(redis62, **settings))
+        yield lambda **settings: stack.enter_context(over(redis62, **{**PATIENT, **settings}))
 
 
 def over(server: servers.RedisServer, **settings: Any) -> Any:
-    """A web process over a server."""
+    """A web process over a server, with the product's own timeouts unless told otherwise."""
     whole = {**SETTINGS, "redis_url": server.url, **settings}
     return web(connect(Settings.model_validate(whole)), **whole)
 
