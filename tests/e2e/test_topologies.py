@@ -91,8 +91,9 @@ def test_the_master_of_a_sentinel_set_is_killed(tmp_path: Path, binary: str) -> 
         processes(tmp_path, REDIS_URL=redis.url) as (here, platform),
     ):
         first_s = answered_s(here, "before")
-        redis.master().kill9()
-        back_s = answered_s(here, "after")
+        with redis.losing_its_master():
+            redis.master().kill9()
+            back_s = answered_s(here, "after")
         tell("sentinel", first_s, back_s)
         check(platform)
 
@@ -105,8 +106,9 @@ def test_a_master_of_a_cluster_is_killed(tmp_path: Path, binary: str) -> None:
     ):
         first_s = answered_s(here, "before")
         owner: RedisServer = redis.owner(keys.of(NAMES[0])["workspace"])
-        owner.kill9()
-        back_s = answered_s(here, "after")
+        with redis.losing_a_master():
+            owner.kill9()
+            back_s = answered_s(here, "after")
         tell("cluster", first_s, back_s)
         check(own)
 

@@ -2,8 +2,7 @@
 
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from tests.support.servers import RedisServer
 from tests.support.wait import wait_until
 
 SERVICE = "turnkeeper"
-DOWN_AFTER_MS = 500  # how long a master may be silent before the Sentinels look for another
-NODE_TIMEOUT_MS = 1000
+# How long a master may be silent before another takes its place: soon where a test kills one, and
+# else only after longer than a busy machine keeps any of them waiting.
+SOON_MS, PATIENT_MS = 1000, 30_000
 READY_S = 30.0
 SLOTS = 16384
 
@@ -28,8 +28,8 @@ def valkey() -> str | None:
 @contextmanager
 def started(binary: str, *options: str, appendonly: bool = True) -> Iterator[RedisServer]:
     """A server with more options than the usual ones."""
-    with tempfile.TemporaryDirectory(prefix="turnkeeper-redis-") as folder:
-        server = RedisServer(binary, Path(folder), appendonly, options=options)
+    with servers.own_folder() as folder:
+        server = RedisServer(binary, folder, appendonly, options=options)
         server.start()
         try:
             yield server
@@ -79,6 +79,19 @@ class SentinelSet:
         with self.sentinels[0].client() as client:
             client.execute_command("SENTINEL", "FAILOVER", SERVICE)
 
+    @contextmanager
+    def losing_its_master(self) -> Iterator[None]:
+        """Within, a silent master is given up soon."""
+        self._give_up_after(SOON_MS)
+        yield
+        self._give_up_after(PATIENT_MS)
+
+    def _give_up_after(self, silent_ms: int) -> None:
+        for one in self.sentinels:
+            with one.client() as client:
+                words = ("SENTINEL", "SET", SERVICE, "down-after-milliseconds", silent_ms)
+                client.execute_command(*words)
+
 
 @contextmanager
 def sentinel_set(binary: str) -> Iterator[SentinelSet]:
@@ -101,14 +114,14 @@ def sentinel_set(binary: str) -> Iterator[SentinelSet]:
 
 @contextmanager
 def _sentinel(binary: str, port: int) -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory(prefix="turnkeeper-sentinel-") as folder:
-        file = Path(folder) / "sentinel.conf"
+    with servers.own_folder("sentinel") as folder:
+        file = folder / "sentinel.conf"
         file.write_text(
             f"sentinel monitor {SERVICE} 127.0.0.1 {port} 2\n"
-            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
+            f"sentinel down-after-milliseconds {SERVICE} {PATIENT_MS}\n"
             f"sentinel failover-timeout {SERVICE} 3000\n"
         )
-        one = RedisServer(binary, Path(folder), first=(str(file), "--sentinel"))
+        one = RedisServer(binary, folder, first=(str(file), "--sentinel"))
         one.start()
         try:
             yield one
@@ -134,12 +147,27 @@ class ClusterOfThree:
             slot = int(client.execute_command("CLUSTER", "KEYSLOT", key))
         return self.masters[slot * len(self.masters) // SLOTS]
 
+    @contextmanager
+    def losing_a_master(self) -> Iterator[None]:
+        """Within, a silent master is given up soon."""
+        nodes = [*self.masters, *self.replicas]
+        _give_up_after(nodes, SOON_MS)
+        yield
+        _give_up_after(nodes, PATIENT_MS)
+
+
+def _give_up_after(nodes: Sequence[RedisServer], silent_ms: int) -> None:
+    for node in nodes:
+        if node.process.poll() is None:
+            with node.client() as client:
+                client.config_set("cluster-node-timeout", silent_ms)
+
 
 @contextmanager
 def cluster(binary: str, replicas: bool = False) -> Iterator[ClusterOfThree]:
     """A Cluster whose every node says that all slots are served."""
     options = (
-        *("--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS)),
+        *("--cluster-enabled", "yes", "--cluster-node-timeout", str(SOON_MS)),
         *("--cluster-config-file", "nodes.conf", "--cluster-replica-validity-factor", "0"),
     )
     with ExitStack() as stack:
@@ -149,14 +177,17 @@ def cluster(binary: str, replicas: bool = False) -> Iterator[ClusterOfThree]:
         for at, node in enumerate(masters):
             first, last = -(-at * SLOTS // 3), -(-(at + 1) * SLOTS // 3) - 1
             _ask(node, "ADDSLOTS", *range(first, last + 1))
+        _give_up_after(nodes, PATIENT_MS)  # a handshake takes no longer than this either
         for node in nodes[1:]:
             _ask(node, "MEET", "127.0.0.1", nodes[0].port)
         wait_until(lambda: all(_knows(node, count) for node in nodes), READY_S)
+        _give_up_after(nodes, SOON_MS)  # it is also how long a new master waits until it serves
         for master, other in zip(masters, others, strict=False):
             _ask(other, "REPLICATE", _ask(master, "MYID"))
         for master, _ in zip(masters, others, strict=False):
             wait_until(lambda master=master: _in_step(master, 1), READY_S)
-        wait_until(lambda: all(_is_whole(node) for node in nodes), READY_S)
+        wait_until(lambda: all(_is_whole(node, len(others)) for node in nodes), READY_S)
+        _give_up_after(nodes, PATIENT_MS)
         yield ClusterOfThree(masters, others)
 
 
@@ -174,9 +205,13 @@ def fail_over_to(replica: RedisServer) -> None:
         wait_until(lambda: client.info("replication").get("slave0", {}).get("offset"), READY_S)
 
 
-def _is_whole(node: RedisServer) -> bool:
+def _is_whole(node: RedisServer, replicas: int) -> bool:
+    """It serves every slot, and knows who is a replica."""
     told = _ask(node, "INFO").split()
-    return {"cluster_state:ok", f"cluster_slots_ok:{SLOTS}"} <= set(told)
+    with node.client() as client:
+        known = str(client.execute_command("CLUSTER", "NODES"))
+    is_served = {"cluster_state:ok", f"cluster_slots_ok:{SLOTS}"} <= set(told)
+    return is_served and known.count("slave") == replicas
 
 
 def _knows(node: RedisServer, count: int) -> bool:

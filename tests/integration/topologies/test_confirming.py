@@ -17,8 +17,12 @@ from tests.integration.topologies.flow import NAMES, main_flow, platform_of
 from tests.support import servers, topologies
 from tests.support.kernel import Kernel
 from tests.support.servers import RedisServer
+from tests.support.wait import wait_until
+from tests.unit.api.web import Web
 
-CONFIRMING = {"ack_replicas": 1, "ack_timeout_s": 0.3}
+# Where a replica stands still, and where it only has to be waited for on a busy machine.
+CONFIRMING = {"ack_replicas": 1, "ack_timeout_s": 0.3, "redis_timeout_s": 10}
+SURE = {**CONFIRMING, "ack_timeout_s": 5}
 PARTS = [{"kind": "text", "text": "hello"}]
 SAID = {"message": {"kind": "message", "messageId": "m-1", "role": "user", "parts": PARTS}}
 NEW = {"message": {"messageId": "m-2", "role": "ROLE_USER", "parts": [{"text": "hello"}]}}
@@ -41,6 +45,15 @@ def standing_still(server: RedisServer) -> Iterator[None]:
         server.process.send_signal(signal.SIGCONT)
 
 
+@contextmanager
+def confirming_site(master: RedisServer) -> Iterator[Web]:
+    """A web process that waits for a replica, with a workspace made before."""
+    with over(master, redis_timeout_s=10) as plain:
+        plain.workspace("w1")
+    with over(master, **CONFIRMING) as site:
+        yield site
+
+
 def test_every_script_is_confirmed_or_there_is_a_reason_why_not() -> None:
     assert not confirming.CONFIRMED & confirming.UNCONFIRMED
     assert scripts.load().keys() == confirming.CONFIRMED | confirming.UNCONFIRMED
@@ -48,7 +61,7 @@ def test_every_script_is_confirmed_or_there_is_a_reason_why_not() -> None:
 
 def test_what_is_answered_2xx_is_on_the_replica(pair: list[RedisServer]) -> None:
     master, replica = pair
-    with over(master, **CONFIRMING) as site:
+    with over(master, **SURE) as site:
         site.workspace("w1")
         accepted = {site.send("w1", f"hello {number}") for number in range(50)}
         master.kill9()
@@ -62,7 +75,7 @@ def test_what_is_answered_2xx_is_on_the_replica(pair: list[RedisServer]) -> None
 def test_without_confirmation_a_2xx_may_be_on_no_replica(pair: list[RedisServer]) -> None:
     """The control of the test above."""
     master, replica = pair
-    with over(master) as site:
+    with over(master, redis_timeout_s=10) as site:
         site.workspace("w1")
         with standing_still(replica):
             assert site.send("w1", "hello")
@@ -78,8 +91,7 @@ def test_a_silent_replica_is_told_and_the_same_request_again_is_answered_once_it
     pair: list[RedisServer],
 ) -> None:
     master, replica = pair
-    with over(master, **CONFIRMING) as site:
-        site.workspace("w1")
+    with confirming_site(master) as site:
         with standing_still(replica):
             for _ in range(2):  # a repeat writes nothing of its own, and is told the same
                 began = time.monotonic()
@@ -94,14 +106,15 @@ def test_a_silent_replica_is_told_and_the_same_request_again_is_answered_once_it
                     0,
                 )
                 assert told["setting"] == "TURNKEEPER_ACK_REPLICAS"
-                assert 0.25 < took_s < 1.5
+                assert 0.25 < took_s < 5
             answer = site.ask("POST", "/workspaces/w1/a2a", RPC)
             assert answer.status_code == 503, answer.text
             assert "too few replicas" in answer.get_json()["error"]["message"]
             answer = site.ask("POST", "/workspaces/w1/a2a/message:send", NEW)
             assert answer.status_code == 503, answer.text
             assert site.ok("GET", "/workspaces/w1/turns")["turns"], "reading goes on"
-        assert site.ask("POST", "/workspaces/w1/a2a", SHORT).status_code in (200, 202)
+        post = ("POST", "/workspaces/w1/a2a", SHORT)
+        wait_until(lambda: site.ask(*post).status_code in (200, 202), 15)
         ids = [turn["id"] for turn in site.ok("GET", "/workspaces/w1/turns")["turns"]]
         assert len(ids) == len(set(ids))
 
@@ -110,8 +123,7 @@ def test_who_asked_for_a_change_is_told_though_it_is_not_confirmed(
     pair: list[RedisServer],
 ) -> None:
     master, replica = pair
-    with over(master, **CONFIRMING) as site:
-        site.workspace("w1")
+    with confirming_site(master) as site:
         with standing_still(replica):
             answer = site.ask("POST", "/workspaces/w1/pause", {"reason": "maintenance"})
             assert (answer.status_code, answer.get_json()["code"]) == (503, "not_replicated")
@@ -159,14 +171,15 @@ def test_a_cluster_confirms_on_the_server_that_holds_the_workspace(
     with (
         topologies.cluster(one_binary, replicas=True) as here,
         servers.redis_server(one_binary) as control,
-        platform_of(here.url, control_url=control.url, **CONFIRMING) as platform,
+        platform_of(here.url, control_url=control.url, **SURE) as platform,
+        platform_of(here.url, control_url=control.url, **CONFIRMING) as hasty,
     ):
         confirming.begin()
         main_flow(platform)
         confirming.check()
         owner = here.owner(keys.of(NAMES[0])["workspace"])
         with standing_still(here.replicas[here.masters.index(owner)]):
-            submit(platform, NAMES[0])
+            submit(hasty, NAMES[0])
             with pytest.raises(NotReplicated):
                 confirming.check()
         move_away(here, owner)

@@ -30,6 +30,6 @@ def test_a_worker_hears_of_the_workspaces_of_every_master(
                 heard.update(ears.hear(0.2))
                 return heard == set(NAMES)
 
-            wait_until(all_heard, 10)
+            wait_until(all_heard, 30)
         finally:
             ears.close()

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from tests.support import servers, topologies
 from tests.support.kernel import Kernel
 from tests.support.wait import wait_until
 
-RECOVER_S = 15.0  # down-after or node timeout, the vote, and a busy machine
+# Silence, the vote, and a busy machine; Sentinels that stood still rest for 30 s before they vote.
+RECOVER_S = 60.0
 
 
 def tell(what: str, **facts: object) -> None:
@@ -39,8 +39,9 @@ def test_a_sentinel_set_fails_over_and_what_was_replicated_goes_on(binary: str) 
         flow = main_flow(platform)
         flow.submit("before the crash")
         settle(here.servers)
-        here.master().kill9()
-        took_s = flow.recover(RECOVER_S)
+        with here.losing_its_master():
+            here.master().kill9()
+            took_s = flow.recover(RECOVER_S)
         tell("sentinel, master killed", server=Path(binary).name, recovered_s=round(took_s, 2))
         flow.submit("after the crash")
         flow.serve()
@@ -93,8 +94,9 @@ def test_a_master_of_a_cluster_dies_and_its_replica_takes_over(binary: str) -> N
         flow = main_flow(platform)
         flow.submit("before the crash")
         settle([*here.masters, *here.replicas])
-        here.owner(keys.of(NAMES[0])["workspace"]).kill9()
-        took_s = flow.recover(RECOVER_S)
+        with here.losing_a_master():
+            here.owner(keys.of(NAMES[0])["workspace"]).kill9()
+            took_s = flow.recover(RECOVER_S)
         tell("cluster, a master killed", server=Path(binary).name, recovered_s=round(took_s, 2))
         flow.submit("after the crash")
         flow.serve()
@@ -111,11 +113,12 @@ def test_a_master_of_a_cluster_without_a_replica_comes_back(one_binary: str) -> 
         flow = main_flow(platform)
         flow.submit("before the crash")
         lost = here.owner(keys.of(NAMES[0])["workspace"])
-        lost.kill9()
-        with pytest.raises(RedisConnectionError):
-            flow.submit("during")
-        lost.start()
-        took_s = flow.recover(RECOVER_S)
+        with here.losing_a_master():
+            lost.kill9()
+            with pytest.raises(RedisConnectionError):
+                flow.submit("during")
+            lost.start()
+            took_s = flow.recover(RECOVER_S)
         tell("cluster, a master restarted", recovered_s=round(took_s, 2))
         flow.submit("during")
         flow.serve()
@@ -180,7 +183,7 @@ def accepted_until_killed(server: servers.RedisServer) -> set[str]:
         threads = [threading.Thread(target=send, args=(platform, name)) for name in NAMES[:3]]
         for thread in threads:
             thread.start()
-        wait_until(lambda: len(accepted) > 300, 20)
+        wait_until(lambda: len(accepted) > 300, 60)
         server.kill9()
         for thread in threads:
             thread.join()
@@ -243,6 +246,4 @@ def settle(several: list[servers.RedisServer]) -> None:
             return all(at in masters for role, at in found if role != "master")
         return len({at for _, at in found}) == 1
 
-    time_s = time.monotonic()
-    wait_until(in_step, 10)
-    assert time.monotonic() - time_s < 10
+    wait_until(in_step, 30)
