@@ -47,7 +47,7 @@ class Reader:
         """The frames of one name."""
         return [frame for frame in self.frames if frame.name == name]
 
-    def wait_for(self, name: str, count: int = 1, timeout_s: float = 5) -> Frame:
+    def wait_for(self, name: str, count: int = 1, timeout_s: float = 15) -> Frame:
         """The ``count``-th frame of this name."""
         wait_until(lambda: len(self.named(name)) >= count, timeout_s)
         return self.named(name)[count - 1]
@@ -88,5 +88,5 @@ def reading(
         yield reader
     finally:
         site.app.extensions["turnkeeper"].stop()
-        thread.join(5)
+        thread.join(15)
         assert not thread.is_alive(), "the stream did not end"
