@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import redis
 
 from app.core import turns, why, workspaces
 from app.core.clock import rfc3339
+from app.core.platform import Platform
+from app.core.records import Turn
 from tests.integration.agents.conftest import Site, site_on
 from tests.support import receiver as receivers
 from tests.support.kernel import Kernel
@@ -41,6 +44,22 @@ def old(site: Site, told: Receiver, workspace_id: str = "w1", **fields: Any) -> 
     return kernel
 
 
+@dataclass(frozen=True)
+class AsOf(Platform):
+    """A platform that is asked about one moment."""
+
+    at_ms: int = 0
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+
+def why_then(site: Site, turn: Turn) -> why.Why:
+    """What was said of ``w1`` when its turn had just come to where it is."""
+    here = site.platform
+    return why.explain(AsOf(here.settings, here.clients, at_ms=turn.state_at), "w1")
+
+
 def sent(told: Receiver) -> list[dict[str, Any]]:
     with told.lock:
         rows = [json.loads(one.body) for one in told.got if one.body]
@@ -54,7 +73,7 @@ def test_a_message_drained_into_an_agent_that_is_busy_again_stays_in_the_queue(s
         site.until(lambda: kernel.turn(turn_id).declines == 1)
         turn = kernel.turn(turn_id)
         assert (turn.state, turn.losses, turn.mechanism) == ("queued", 0, "busy")
-        told_why = why.explain(site.platform, "w1")
+        told_why = why_then(site, turn)
         assert told_why.code == "backing_off" and "busy" in told_why.sentence
         assert site.ended(kernel, turn_id).state == "completed"
         assert site.ended(kernel, second).state == "completed"
@@ -70,8 +89,8 @@ def test_an_agent_that_says_when_is_not_asked_before(site: Site, code: int, reas
         kernel = old(site, told)
         turn_id = kernel.submit().turn_id
         site.until(lambda: kernel.turn(turn_id).declines == 1)
-        assert why.explain(site.platform, "w1").code == reason
         turn = kernel.turn(turn_id)
+        assert why_then(site, turn).code == reason
         assert int(turn.not_before or 0) - turn.state_at == 2000
         assert site.ended(kernel, turn_id).state == "completed"
 
@@ -81,7 +100,7 @@ def test_an_agent_that_cannot_be_reached_uses_up_the_attempts(real_redis: redis.
         kernel = old(site, told)
         turn_id = kernel.submit().turn_id
         site.until(lambda: kernel.turn(turn_id).losses == 1)
-        told_why = why.explain(site.platform, "w1")
+        told_why = why_then(site, kernel.turn(turn_id))
         assert told_why.code == "backing_off" and "could not be reached" in told_why.sentence
         assert site.ended(kernel, turn_id).state == "dead"
         assert len(sent(told)) == 3

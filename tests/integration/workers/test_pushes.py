@@ -120,7 +120,7 @@ def test_a_turn_that_ended_before_anybody_looked_is_pushed(platform: Platform) -
         run(kernel)
         with service(platform) as made:
             run_until(made, lambda: told.got)
-        wait_until(lambda: states(told)[-1] == "TASK_STATE_COMPLETED", 1)
+        wait_until(lambda: states(told)[-1] == "TASK_STATE_COMPLETED", 10)
 
 
 def test_an_end_that_comes_between_the_look_and_the_closing_is_pushed(platform: Platform) -> None:
@@ -159,4 +159,4 @@ def test_a_hint_that_is_lost_or_of_a_clock_gone_back_costs_a_slice_at_most(
             control.zadd(keys.PUSHES, {"w1": before})
         run(kernel)
         made.run(0.1)
-        run_until(made, lambda: told.got, 2)
+        run_until(made, lambda: told.got, 10)

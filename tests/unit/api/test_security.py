@@ -123,7 +123,7 @@ def test_a_heartbeat_that_is_refused_is_counted(scope: str, body: dict[str, Any]
             small.ask("POST", "/registry/heartbeat", body, token=token).status_code
             for _ in range(40)
         ]
-        assert given[0] in (403, 422) and given[-1] == 429
+        assert given[0] in (403, 422) and 429 in given
 
 
 def poll_while(site: Web, token: str, happens: Callable[[], object]) -> Any:
