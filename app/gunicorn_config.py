@@ -5,6 +5,7 @@ default, which is ``WEB_CONCURRENCY`` or 1. Every lower-case name below that gun
 one of its settings.
 """
 
+import resource
 import signal
 import sys
 import time
@@ -34,6 +35,7 @@ bind = f"{_host}:{_settings.port}"
 worker_class = "gevent"
 # Each long poll and each stream holds a connection; the rest is for everyone else.
 worker_connections = _settings.waiters_max + _settings.streams_max + 1_000
+FILES_BESIDE = 512  # connections to Redis, the listening socket, modules being read
 # A platform's drain window may be 10 s; what is still open after this is cut.
 graceful_timeout = 8
 # Idle connections hold a stopping worker, so shorter than graceful_timeout. It is also how long
@@ -51,6 +53,26 @@ errorlog = "-"
 accesslog = None
 loglevel = _settings.log_level.lower()
 proc_name = "turnkeeper-web"
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the soft limit of open files, 1,024 in many shells, as far as the hard one allows.
+
+    Each connection is a file: beyond the limit a web process answers 500, or nothing.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if most > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        names = f"{env_name('waiters_max')} and {env_name('streams_max')}"
+        told = f"open files: at most {most} where {wanted} are wanted; raise the hard limit"
+        sys.stderr.write(f"{told} (ulimit -Hn, LimitNOFILE), or lower {names}\n")
+
+
+_allow_files(worker_connections + FILES_BESIDE)
 
 
 def post_worker_init(worker: Any) -> None:
