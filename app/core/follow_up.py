@@ -53,8 +53,7 @@ def submit(platform: Platform, workspace_id: str, turn_id: str, given: FollowUp)
     submit_key = keys.idempotency(workspace_id, "key", given.principal, name)
     digest = _digest([given.principal, json.dumps(given.asked, sort_keys=True)])
     for _ in range(TRIES):
-        turn = turns.get(platform, workspace_id, turn_id)
-        body, result = turns.read_parts(platform, workspace_id, turn_id)
+        turn, body, result = turns.read_whole(platform, workspace_id, turn_id)
         whole, limits = continued(platform.settings, body or {}, result or {}, given)
         reply = platform.run(
             "follow",

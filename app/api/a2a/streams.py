@@ -71,8 +71,7 @@ def send(workspace_id: str, wanted: sending.Send, form: Form) -> Response:
     with ExitStack() as stack:
         follower = stack.enter_context(sending.hub().following([workspace_id], token().owner))
         taken = sending.accept(workspace_id, wanted)
-        turn = turns.get(platform(), workspace_id, taken.turn_id)
-        body, result = turns.read_parts(platform(), workspace_id, turn.id)
+        turn, body, result = turns.read_whole(platform(), workspace_id, taken.turn_id)
         starts_at = ""
         if taken.outcome == "accepted":  # it may have run on since: all of that is told
             starts_at, result = "MESSAGE_QUEUED", None
